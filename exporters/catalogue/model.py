@@ -1,0 +1,144 @@
+"""The vocabulary of the catalogue: what a metric, a signal and its limit are made of."""
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["s", "percentunit", "currencyUSD", "reqps", "short", "bytes", "none"]
+View = Literal["stat", "timeseries", "stacked", "bargauge", "heatmap", "state", "column"]
+
+# Label -> the field of a span that fills it. `source` is the runner's to know.
+LABELS = {
+    "source": "",
+    "deployment_environment_name": "environment",
+    "gen_ai_operation_name": "operation",
+    "gen_ai_provider_name": "provider",
+    "gen_ai_request_model": "model",
+    "gen_ai_agent_name": "agent",
+    "gen_ai_agent_version": "agent_version",
+    "gen_ai_tool_name": "tool",
+    "error_type": "error",
+    "cost_source": "cost_source",
+    "reason": "unpriced",
+    "outcome": "",
+}
+
+_COMMON = ("source", "deployment_environment_name")
+KIND_LABELS: dict[str, tuple[str, ...]] = {
+    "inference": (
+        *_COMMON,
+        "gen_ai_operation_name",
+        "gen_ai_provider_name",
+        "gen_ai_request_model",
+        "gen_ai_agent_name",
+    ),
+    "tool": (*_COMMON, "gen_ai_tool_name", "gen_ai_agent_name"),
+    "run": (*_COMMON, "gen_ai_agent_name", "gen_ai_agent_version"),
+    # Facts about the reading of a store, kept with the totals: exact, and they survive restarts.
+    "source": ("source",),
+    # The exporter's own health, of this process only.
+    "exporter": (),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A Prometheus family and which field of a span feeds it.
+
+    `field` names the span's number (a histogram observes it, a counter adds it; `None` and
+    `False` feed nothing, `True` counts one); without a field the spans themselves are counted.
+    `by` is one more label; `values` are those of its values that exist from a cell's first
+    span on; `only_with` names a field that must not be empty for the span to count.
+    """
+
+    name: str
+    type: Literal["counter", "histogram", "gauge", "info"]
+    help: str
+    of: Literal["inference", "tool", "run", "source", "exporter"]
+    field: str = ""
+    by: str = ""
+    values: tuple[str, ...] = ()
+    only_with: str = ""
+    buckets: tuple[float, ...] = ()
+    exemplars: bool = False
+    own_labels: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label name a sample of this family can carry, `le` aside."""
+        return KIND_LABELS[self.of] + ((self.by,) if self.by else ()) + self.own_labels
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The series names under which PromQL finds this family."""
+        if self.type == "histogram":
+            return (f"{self.name}_bucket", f"{self.name}_sum", f"{self.name}_count")
+        return (f"{self.name}_total",) if self.type == "counter" else (self.name,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Where a signal stops being fine, and what to do then. Becomes an alert and its runbook."""
+
+    do: str
+    above: float | None = None
+    below: float | None = None
+    window: str = "5m"
+    hold: str = "5m"
+    severity: Literal["critical", "warning"] = "warning"
+    # A condition besides, so that one failure among two calls wakes nobody; same blanks as the signal.
+    when: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """One question a person asks, as one PromQL expression.
+
+    The expression has two blanks. `$where` stands last inside the braces of a selector and is
+    filled with the matchers that this family has labels for; `$window` is a duration: the
+    panel's step for `over="rate"`, the whole time range for `over="range"`, and the window of
+    the recording rule. `by` names the labels that the result keeps, in the legend's order.
+    `better` says which way is good news, for the colour of a change. `colours` maps a value
+    of the (only) `by` label to a named Grafana colour.
+    """
+
+    name: str
+    title: str
+    unit: Unit
+    expr: str
+    means: str
+    by: tuple[str, ...] = ()
+    view: View = "timeseries"
+    over: Literal["rate", "range", "now"] = "rate"
+    decimals: int | None = None
+    better: Literal["lower", "higher", ""] = ""
+    empty: str = "No traffic"
+    record: str = ""
+    limit: Limit | None = None
+    colours: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def panel_id(self) -> int:
+        """The Grafana panel id: of the name alone, so embeds survive rearranging. 1..2**31-1."""
+        return zlib.crc32(self.name.encode()) % (2**31 - 1) + 1
+
+
+_SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)\{([^{}]*?)\$where\}")
+
+
+def fill(expr: str, where: Mapping[str, str], window: str, labels: Mapping[str, tuple[str, ...]]) -> str:
+    """Fill a signal's blanks.
+
+    `where` maps a label to its matcher without the name, such as `=~"$agent"`; `labels` maps a
+    series name to its label names (`labels_by_series`). Raises KeyError on an unknown series.
+    """
+
+    def selector(match: re.Match[str]) -> str:
+        series, fixed = match.groups()
+        matchers = [f"{label}{value}" for label, value in where.items() if label in labels[series]]
+        inside = ",".join([part for part in [fixed.rstrip(", ")] if part] + matchers)
+        return f"{series}{{{inside}}}" if inside else series
+
+    return _SELECTOR.sub(selector, expr).replace("$window", window)
