@@ -80,8 +80,13 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """Where a signal stops being fine, and what to do then. Becomes an alert and its runbook."""
+    """Where a signal stops being fine, and what to do then. Becomes an alert and its runbook.
 
+    `says` is the alert's first line: one sentence without a value or a label, so that it holds
+    for every alert of a group. `do` begins with the first thing to do.
+    """
+
+    says: str
     do: str
     above: float | None = None
     below: float | None = None
@@ -124,7 +129,14 @@ class Signal:
         """The Grafana panel id: of the name alone, so embeds survive rearranging. 1..2**31-1."""
         return zlib.crc32(self.name.encode()) % (2**31 - 1) + 1
 
+    @property
+    def judged(self) -> str:
+        """The expression without an outermost topk: a board shows the ten largest, a rule judges all."""
+        match = _TOPK.fullmatch(self.expr)
+        return match[1] if match else self.expr
 
+
+_TOPK = re.compile(r"topk\(\d+, (.*)\)", re.DOTALL)
 _SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)\{([^{}]*?)\$where\}")
 
 
@@ -142,3 +154,19 @@ def fill(expr: str, where: Mapping[str, str], window: str, labels: Mapping[str, 
         return f"{series}{{{inside}}}" if inside else series
 
     return _SELECTOR.sub(selector, expr).replace("$window", window)
+
+
+def breach(signal: Signal, labels: Mapping[str, tuple[str, ...]]) -> str:
+    """Return the PromQL whose result is the signal's values that are past its limit, or nothing.
+
+    The condition besides is matched on the labels of `by`, which both sides keep. Raises
+    ValueError for a signal without a limit, KeyError on an unknown series.
+    """
+    limit = signal.limit
+    if limit is None:
+        raise ValueError(f"{signal.name} has no limit")
+    operator, bound = (">", limit.above) if limit.above is not None else ("<", limit.below)
+    expr = f"(\n{fill(signal.judged, {}, limit.window, labels)}\n) {operator} {bound:g}"
+    if not limit.when:
+        return expr
+    return f"{expr}\nand on ({', '.join(signal.by)}) (\n{fill(limit.when, {}, limit.window, labels)}\n)"
