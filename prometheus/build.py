@@ -9,7 +9,7 @@ import yaml
 
 from exporters.catalogue.generated import ROOT, publish
 from exporters.catalogue.metrics import METRICS, labels_by_series
-from exporters.catalogue.model import Limit, Metric, Signal, Unit, breach, fill
+from exporters.catalogue.model import Limit, Metric, Signal, Unit, breach, fill, spoken
 from exporters.catalogue.signals import SIGNALS
 
 RULES = ROOT / "prometheus" / "rules"
@@ -45,7 +45,7 @@ def alert_rules() -> list[Rule]:
     labels = labels_by_series()
     return [
         {
-            "alert": alert_name(signal),
+            "alert": signal.alert,
             "expr": breach(signal, labels),
             "for": limit.hold,
             "labels": {"severity": limit.severity},
@@ -60,11 +60,6 @@ def alert_rules() -> list[Rule]:
     ]
 
 
-def alert_name(signal: Signal) -> str:
-    """Return the signal's name in CamelCase, as Prometheus users expect of alerts."""
-    return "".join(word.capitalize() for word in signal.name.split("_"))
-
-
 def description(signal: Signal, limit: Limit) -> str:
     """Return who, the value, the limit and the window, as a template that Prometheus fills.
 
@@ -76,11 +71,6 @@ def description(signal: Signal, limit: Limit) -> str:
     human = _HUMAN[signal.unit]
     what = f"{signal.title}: {human % '$value'}, limit {human % repr(bound)}, {window}for at least {limit.hold}."
     return f"{who[0].upper()}{who[1:]}. {what}" if who else what
-
-
-def spoken(label: str) -> str:
-    """Return a label's name as people say it: `gen_ai_request_model` is the model."""
-    return label.removeprefix("gen_ai_").removeprefix("request_").removesuffix("_name").replace("_", " ")
 
 
 # Families of the conventions up to v1.41 that are gone from or renamed in their main branch, and those of ours

@@ -130,6 +130,11 @@ class Signal:
         return zlib.crc32(self.name.encode()) % (2**31 - 1) + 1
 
     @property
+    def alert(self) -> str:
+        """The name of the alert that a limit becomes, in CamelCase as Prometheus users expect."""
+        return "".join(word.capitalize() for word in self.name.split("_"))
+
+    @property
     def judged(self) -> str:
         """The expression without an outermost topk: a board shows the ten largest, a rule judges all."""
         match = _TOPK.fullmatch(self.expr)
@@ -154,6 +159,11 @@ def fill(expr: str, where: Mapping[str, str], window: str, labels: Mapping[str, 
         return f"{series}{{{inside}}}" if inside else series
 
     return _SELECTOR.sub(selector, expr).replace("$window", window)
+
+
+def spoken(label: str) -> str:
+    """Return a label's name as people say it: `gen_ai_request_model` is the model."""
+    return label.removeprefix("gen_ai_").removeprefix("request_").removesuffix("_name").replace("_", " ")
 
 
 def breach(signal: Signal, labels: Mapping[str, tuple[str, ...]]) -> str:

@@ -1061,17 +1061,24 @@ _EXPORTER = (
     ),
 )
 
-SIGNALS: dict[str, Signal] = {
-    signal.name: signal
-    for signal in (
-        *_RUNS,
-        *_AGENT_COLUMNS,
-        *_INFERENCE,
-        *_MODEL_COLUMNS,
-        *_TOKENS,
-        *_COST,
-        *_TOOLS,
-        *_TOOL_COLUMNS,
-        *_EXPORTER,
-    )
-}
+
+def _by_name(*signals: Signal) -> dict[str, Signal]:
+    """Return the signals by name; ValueError when two share one, because the first would be lost in silence."""
+    named = {signal.name: signal for signal in signals}
+    if len(named) < len(signals):
+        names = [signal.name for signal in signals]
+        raise ValueError(f"two signals share a name: {sorted({name for name in names if names.count(name) > 1})}")
+    return named
+
+
+SIGNALS: dict[str, Signal] = _by_name(
+    *_RUNS,
+    *_AGENT_COLUMNS,
+    *_INFERENCE,
+    *_MODEL_COLUMNS,
+    *_TOKENS,
+    *_COST,
+    *_TOOLS,
+    *_TOOL_COLUMNS,
+    *_EXPORTER,
+)
