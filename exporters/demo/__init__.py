@@ -1,0 +1,130 @@
+"""The demo: lifelike createagents traces, a past and then the present, written as they would happen."""
+
+import argparse
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from tqdm import tqdm
+
+from exporters.demo import writer
+from exporters.demo.traffic import lines
+from exporters.demo.weather import Weather
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+class Stop(Protocol):
+    """What ends the demo: a threading.Event."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float) -> bool: ...
+
+
+def run(
+    directory: Path,
+    *,
+    history: timedelta,
+    rate: float,
+    speed: float,
+    seed: int,
+    forever: bool,
+    now: Callable[[], float],
+    stop: Stop,
+) -> int:
+    """Write the past, then the present line by line as it happens; return how many lines were written.
+
+    A folder that already holds traces gets no second past. `rate` is chats a minute of the
+    present, which runs `speed` times as fast; `now` gives Unix seconds. Without `forever`, or
+    once `stop` is set, it returns. The same seed and the same start give the same bytes.
+    Raises OSError when the folder cannot be written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    live = now()
+    start = live if writer.holds_traces(directory) else live - history.total_seconds()
+    written = 0
+    past = tqdm(total=round(live - start), unit="s", desc="past", disable=None, leave=False)
+    for at, entry in lines(start=start, rate=rate, weather=Weather(seed=seed, live=live, speed=speed)):
+        if at > live and not past.disable:
+            past.close()
+        if (at > live and not forever) or stop.is_set():
+            break
+        if (ahead := at - now()) > 0 and stop.wait(ahead):
+            break
+        writer.write(directory, at, entry)
+        written += 1
+        past.n = round(min(at, live) - start)
+        past.update(0)
+    past.close()
+    return written
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `agentgauge demo`."""
+    parser.add_argument("directory", type=Path, metavar="DIR", help="folder to write to; made when there is none")
+    parser.add_argument(
+        "--history",
+        type=_duration,
+        default=timedelta(days=7),
+        metavar="TIME",
+        help="length of the past written first, such as 7d or 12h; 0s for none (default: 7d)",
+    )
+    parser.add_argument(
+        "--rate", type=_positive, default=8.0, metavar="N", help="chats a minute, once the past is written (default: 8)"
+    )
+    parser.add_argument(
+        "--speed",
+        type=_positive,
+        default=1.0,
+        metavar="N",
+        help="how many times as fast chats, days and incidents follow each other (default: 1)",
+    )
+    parser.add_argument("--seed", type=int, default=7, metavar="N", help="another number, another story (default: 7)")
+    parser.add_argument("--once", action="store_true", help="write the past and stop")
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Run `agentgauge demo` until SIGTERM or Ctrl-C; return the exit code."""
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    try:
+        written = run(
+            arguments.directory,
+            history=arguments.history,
+            rate=arguments.rate,
+            speed=arguments.speed,
+            seed=arguments.seed,
+            forever=not arguments.once,
+            now=time.time,
+            stop=stop,
+        )
+    except OSError as error:
+        print(f"agentgauge demo: {error}; name a folder that can be written", file=sys.stderr)
+        return 2
+    print(f"agentgauge demo: wrote {written:,} lines to {arguments.directory}", file=sys.stderr)
+    return 0
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+)([dhms])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time such as 7d, 12h, 30m or 0s")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
