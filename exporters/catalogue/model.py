@@ -78,6 +78,11 @@ class Metric:
         return (f"{self.name}_total",) if self.type == "counter" else (self.name,)
 
 
+def panel_id(name: str) -> int:
+    """Return a Grafana panel id: of the name alone, so embeds survive rearranging. 1..2**31-1."""
+    return zlib.crc32(name.encode()) % (2**31 - 1) + 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limit:
     """Where a signal stops being fine, and what to do then. Becomes an alert and its runbook.
@@ -126,8 +131,8 @@ class Signal:
 
     @property
     def panel_id(self) -> int:
-        """The Grafana panel id: of the name alone, so embeds survive rearranging. 1..2**31-1."""
-        return zlib.crc32(self.name.encode()) % (2**31 - 1) + 1
+        """The id of the Grafana panel that draws this signal."""
+        return panel_id(self.name)
 
     @property
     def alert(self) -> str:

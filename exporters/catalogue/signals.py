@@ -245,6 +245,7 @@ _AGENT_COLUMNS = (
         view="column",
         over="range",
         decimals=0,
+        empty="Unknown",
     ),
     Signal(
         name="agent_spend",
@@ -257,6 +258,7 @@ _AGENT_COLUMNS = (
         over="range",
         decimals=2,
         better="lower",
+        empty="Unknown",
     ),
 )
 
@@ -435,6 +437,7 @@ _MODEL_COLUMNS = (
         view="column",
         over="range",
         decimals=0,
+        empty="Unknown",
     ),
     Signal(
         name="model_output_tokens",
@@ -447,6 +450,7 @@ _MODEL_COLUMNS = (
         view="column",
         over="range",
         decimals=0,
+        empty="Unknown",
     ),
     Signal(
         name="model_spend",
@@ -459,6 +463,7 @@ _MODEL_COLUMNS = (
         over="range",
         decimals=2,
         better="lower",
+        empty="Unknown",
     ),
     Signal(
         name="model_unpriced_calls",
@@ -471,6 +476,7 @@ _MODEL_COLUMNS = (
         over="range",
         decimals=0,
         better="lower",
+        empty="None",
     ),
 )
 
