@@ -49,20 +49,21 @@ def run(
     directory.mkdir(parents=True, exist_ok=True)
     live = now()
     start = live if writer.holds_traces(directory) else live - history.total_seconds()
+    told = lines(start=start, rate=rate, weather=Weather(seed=seed, live=live, speed=speed))
+    at, entry = next(told)
     written = 0
-    past = tqdm(total=round(live - start), unit="s", desc="past", disable=None, leave=False)
-    for at, entry in lines(start=start, rate=rate, weather=Weather(seed=seed, live=live, speed=speed)):
-        if at > live and not past.disable:
-            past.close()
-        if (at > live and not forever) or stop.is_set():
-            break
-        if (ahead := at - now()) > 0 and stop.wait(ahead):
-            break
+    with tqdm(total=round(live - start), desc="past", unit="s", disable=None, leave=False) as bar:
+        while at <= live and not stop.is_set():
+            writer.write(directory, at, entry)
+            written += 1
+            bar.update(round(at - start) - bar.n)
+            at, entry = next(told)
+    if forever:
+        print(f"agentgauge demo: {written:,} lines of the past; now the present, until Ctrl-C", file=sys.stderr)
+    while forever and not stop.wait(max(0.0, at - now())):
         writer.write(directory, at, entry)
         written += 1
-        past.n = round(min(at, live) - start)
-        past.update(0)
-    past.close()
+        at, entry = next(told)
     return written
 
 

@@ -55,7 +55,7 @@ class Agent:
     prompt: int = 600
     streams: float = 0.0
     sessions: bool = False
-    hours: Literal["office", "day", "always", "night"] = "day"
+    hours: Literal["office", "day", "always"] = "day"
     dialect: Dialect = "new"
     failing: float = 0.012
 
@@ -181,18 +181,18 @@ AGENTS = (
     ),
     Agent(
         name="reports",
-        share=0.6,
+        share=0.4,
         models=((_GPT_4O, 1.0),),
         tools=(_QUERY_WAREHOUSE,),
         rounds=(1, 3),
         answer=(1200, 3500),
         prompt=1200,
-        hours="night",
+        hours="office",
         dialect="old",
     ),
     Agent(
         name="notes",
-        share=0.6,
+        share=0.25,
         models=((_LLAMA, 1.0),),
         tools=(_SEARCH_NOTES,),
         rounds=(0, 1),

@@ -11,9 +11,9 @@ from exporters.demo.weather import HOUR, Weather, busy
 
 # Chats a minute at the height of a past day. A week of it is some thousand chats; the present
 # is livelier, so that one can watch it, and the past grows into it over its last hours.
-_PAST_RATE = 0.55
-_GROWS_SINCE = 3 * HOUR
-_GROWN_SINCE = 1 * HOUR
+_PAST_RATE = 0.42
+_GROWS_SINCE = 5 * HOUR
+_GROWN_SINCE = 2 * HOUR
 _SLOT = 60.0
 
 

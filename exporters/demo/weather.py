@@ -13,8 +13,8 @@ DAY = 86_400.0
 HOUR = 3_600.0
 
 # The past of a demo ends on a bad deploy that was rolled back, so that there is something to see
-# in the last hours: from three and a half hours until two hours ago.
-_EVE_DEPLOY = (3.5 * HOUR, 2.0 * HOUR)
+# in its last hours: this many hours before the present it begins and ends.
+_EVE_DEPLOY = (2.6 * HOUR, 1.4 * HOUR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,6 @@ def busy(agent: Agent, story: float) -> float:
     weekend = local.weekday() >= 5
     if agent.hours == "always":
         return 1.0
-    if agent.hours == "night":
-        return 1.0 if 1 <= hour < 5 else 0.1
     if agent.hours == "office":
         return 0.08 if weekend else 0.08 + 0.92 * _bump(hour, 8, 18)
     return (0.15 + 0.85 * _bump(hour, 6, 23)) * (0.6 if weekend else 1.0)

@@ -23,9 +23,16 @@ def write(directory: Path, at: float, entry: Entry) -> int:
     line = json.dumps(entry, default=str, ensure_ascii=False).encode() + b"\n"
     local = datetime.fromtimestamp(at)
     path = directory / f"traces_{local:%Y-%m-%d}.jsonl"
-    if path.exists() and path.stat().st_size >= _MOST_BYTES:
+    if _size(path) >= _MOST_BYTES:
         path = directory / f"traces_{local:%Y-%m-%d_%H%M%S}.jsonl"
     with path.open("ab", buffering=0) as file:
         if file.write(line) < len(line):
             raise OSError(f"{path}: the disk took only a part of a line")
     return len(line)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
