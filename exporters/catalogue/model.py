@@ -143,7 +143,17 @@ class Signal:
     def judged(self) -> str:
         """The expression without an outermost topk: a board shows the ten largest, a rule judges all."""
         match = _TOPK.fullmatch(self.expr)
-        return match[1] if match else self.expr
+        return match[1] if match and _closed(match[1]) else self.expr
+
+
+def _closed(expr: str) -> bool:
+    """Return whether no parenthesis closes before it opens, as in `a) / topk(3, b`."""
+    depth = 0
+    for character in expr:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            return False
+    return True
 
 
 _TOPK = re.compile(r"topk\(\d+, (.*)\)", re.DOTALL)
