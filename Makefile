@@ -1,0 +1,57 @@
+# make          check: lint, types, and that generated files are fresh
+# make up       start everything and say where; make status, make logs, make down
+# make test     everything that can fail; installs Debian's packages where it may
+# make build    write the generated files: rules, dashboards, reference, runbooks
+#
+# Settings are environment variables or words after the target: make up PORTAL_PORT=8600
+# .env.example lists them.
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PY := .venv/bin/python
+BUILDERS := exporters.catalogue.build prometheus.build grafana.build
+# Programs that tests start; each is also the name of its Debian package. Prometheus brings promtool.
+PROGRAMS := prometheus chromium nginx strace
+
+.DEFAULT_GOAL := check
+.PHONY: check build test up down status logs bench screenshots
+
+check: .venv/test.stamp
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	for builder in $(BUILDERS); do $(PY) -m $$builder --check || exit 1; done
+
+build: .venv/test.stamp
+	for builder in $(BUILDERS); do $(PY) -m $$builder || exit 1; done
+
+# make test ARGS='-k stack' runs some.
+test: .venv/test.stamp
+	$(PY) -m exporters.stack.debian $(PROGRAMS)
+	$(PY) -m pytest $(ARGS)
+
+up: .venv/up.stamp
+	@$(PY) -m exporters.stack up
+
+down status logs: .venv/up.stamp
+	@$(PY) -m exporters.stack $@
+
+bench: .venv/test.stamp
+	$(PY) -m tests.bench
+
+screenshots: .venv/test.stamp
+	$(PY) -m tests.screenshots
+
+.venv/up.stamp: pyproject.toml | .venv/bin/pip
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[portal,processes]'
+	@touch $@
+
+.venv/test.stamp: pyproject.toml | .venv/bin/pip
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch .venv/up.stamp $@
+
+# Debian packages ensurepip apart from Python.
+.venv/bin/pip:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and there is none on the PATH."; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(PYTHON) -m exporters.stack.debian python3-venv
+	$(PYTHON) -m venv .venv

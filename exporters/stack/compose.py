@@ -1,0 +1,138 @@
+"""The stack in Docker Compose."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from exporters.stack import health, ports
+from exporters.stack.settings import CHECKOUT, Settings
+
+# The first that knows `required: false` under depends_on.
+_FLOOR = (2, 20, 2)
+
+# What is reachable from this machine, and where it says that it is well: title -> (port, path).
+_DOORS = {
+    "Exporter": ("EXPORTER_PORT", "/-/healthy"),
+    "Prometheus": ("PROMETHEUS_PORT", "/-/ready"),
+    "Portal": ("PORTAL_PORT", "/_stcore/health"),
+    "Grafana": ("PORTAL_PORT", "/grafana/api/health"),
+}
+
+
+def answers(settings: Settings) -> bool:
+    """Say whether a Docker engine answers and its Compose is new enough; a Compose that is not is named."""
+    if not _succeeds(["docker", "info"], settings):
+        return False
+    ended = _run(["docker", "compose", "version", "--short"], settings, capture=True)
+    version = tuple(int(part) for part in ended.stdout.strip().lstrip("v").split("-")[0].split(".") if part.isdecimal())
+    if ended.returncode == 0 and version >= _FLOOR:
+        return True
+    wanted = ".".join(map(str, _FLOOR))
+    print(f"Docker answers, but its Compose is {ended.stdout.strip() or 'missing'} (wanted: {wanted} or newer).")
+    return False
+
+
+def is_running(settings: Settings) -> bool:
+    """Say whether a container of ours runs."""
+    return bool(_compose(settings, "ps", "--quiet", capture=True).stdout.strip())
+
+
+def up(settings: Settings) -> int:
+    """Build, start and wait for every container. Exit code 1 when one does not become well."""
+    if not is_running(settings):
+        doors = {port: title for title, (port, _) in _DOORS.items() if title != "Grafana"}
+        ports.require(settings, doors)
+    _write_override(settings)
+    if _compose(settings, "up", "--detach", "--build", "--remove-orphans").returncode:
+        _compose(settings, "ps", "--all")
+        print("Not everything started; make logs shows why, make down stops the rest.", file=sys.stderr)
+        return 1
+    urls = {title: settings.url(port, path) for title, (port, path) in _DOORS.items()}
+    if failed := health.wait(urls, patience=settings.patience, dead=lambda: None):
+        print(f"{failed} does not answer at {urls[failed]}; make logs shows why.", file=sys.stderr)
+        return 1
+    return status(settings)
+
+
+def down(settings: Settings) -> int:
+    """Stop and remove the containers; the named volumes stay."""
+    return _compose(settings, "down", "--remove-orphans").returncode
+
+
+def status(settings: Settings) -> int:
+    """Print a line for each part, then what Compose says. Exit code 1 unless all are well."""
+    well = {title: health.is_well(settings.url(port, path)) for title, (port, path) in _DOORS.items()}
+    for title, (port, _) in _DOORS.items():
+        where = settings.url(port, "/grafana/" if title == "Grafana" else "")
+        print(f"  {title:<11} {'well' if well[title] else 'not well':<9} {where}")
+    print(f"Traces: {' '.join(settings.sources) if settings.demo is None else 'the demo'}")
+    return 0 if all(well.values()) else 1
+
+
+def logs(settings: Settings) -> int:
+    """Show the end of the containers' logs and what is added to them, until Ctrl-C."""
+    return _compose(settings, "logs", "--follow", "--tail", "20").returncode
+
+
+def locate(url: str) -> tuple[str, Path | None]:
+    """Return a source URL as the exporter's container is told it, and the folder of this machine that it names.
+
+    The folder is mounted under the path that it has here, so a URL stays as it is but for a `~`.
+    """
+    parts = urlsplit(url)
+    text = unquote(parts.netloc + parts.path)
+    folder = Path(text.removeprefix("/") if text.startswith("/~") else text).expanduser()
+    if not folder.is_absolute() or not folder.is_dir():
+        return url, None
+    return parts._replace(netloc="", path=quote(str(folder))).geturl(), folder
+
+
+def _write_override(settings: Settings) -> None:
+    """Say what is of this machine only: the folders that are read, and as whom. Nothing for the demo."""
+    path = _override(settings)
+    if settings.demo is not None:
+        path.unlink(missing_ok=True)
+        return
+    located = [locate(url) for url in settings.sources]
+    read = [folder for _, folder in located if folder]
+    exporter: dict[str, object] = {
+        "environment": {"TRACE_SOURCES": " ".join(url for url, _ in located)},
+        "volumes": [f"{folder}:{folder}:ro" for folder in read],
+    }
+    # Traces are often readable by their owner only; never as root.
+    if read and (owner := read[0].stat()).st_uid:
+        exporter["user"] = f"{owner.st_uid}:{owner.st_gid}"
+    path.write_text(json.dumps({"services": {"exporter": exporter}}, indent=2), "utf-8")
+
+
+def _override(settings: Settings) -> Path:
+    return settings.home / "compose.override.json"
+
+
+def _compose(settings: Settings, *words: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    files = [CHECKOUT / "docker-compose.yml", *([_override(settings)] if _override(settings).exists() else [])]
+    options = [option for file in files for option in ("--file", str(file))]
+    options += ["--env-file", str(settings.env_file), "--project-directory", str(CHECKOUT)]
+    # The demo's containers are part of the project whether or not they were asked for this time.
+    if settings.demo or words[0] != "up":
+        options += ["--profile", "demo"]
+    return _run(["docker", "compose", *options, *words], settings, capture=capture)
+
+
+def _succeeds(command: list[str], settings: Settings) -> bool:
+    try:
+        return _run(command, settings, capture=True, seconds=15).returncode == 0
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return False
+
+
+def _run(
+    command: list[str], settings: Settings, *, capture: bool, seconds: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **{name: str(port) for name, port in settings.ports.items()}}
+    return subprocess.run(
+        command, env=env, stdin=subprocess.DEVNULL, capture_output=capture, text=True, timeout=seconds, check=False
+    )

@@ -1,0 +1,164 @@
+"""The parts as processes of this machine: what each runs, and where it says that it is well."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporters.stack.debian import install, program
+from exporters.stack.settings import CHECKOUT, Settings, StackError
+
+# As in docker-compose.yml; a test compares the two.
+PROMETHEUS_FLAGS = (
+    "--storage.tsdb.retention.time=90d",
+    "--enable-feature=exemplar-storage",
+    "--web.page-title=Agentgauge",
+)
+
+# The exporter's name in Docker Compose. Used as processes too, so that a series keeps its labels when the port changes.
+INSTANCE = "exporter:9464"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One process: its command line, the port it needs and the URL that answers 200 when it is well.
+
+    `port` is a name in settings.PORTS; a part without one is well as long as it runs.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    port: str = ""
+    health: str = ""
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Return the parts in the order in which they start. Grafana is one only where it is installed."""
+    python = (sys.executable, "-m")
+    store = settings.home / "prometheus"
+    found = [
+        Part(
+            name="exporter",
+            title="Exporter",
+            port="EXPORTER_PORT",
+            health="/-/healthy",
+            command=(
+                *(*python, "exporters", "serve"),
+                *("--listen", f"127.0.0.1:{settings.ports['EXPORTER_PORT']}"),
+                *("--state", str(settings.home / "exporter")),
+            ),
+        ),
+        Part(
+            name="prometheus",
+            title="Prometheus",
+            port="PROMETHEUS_PORT",
+            health="/-/ready",
+            command=(
+                prometheus("prometheus"),
+                f"--config.file={store / 'prometheus.yml'}",
+                f"--storage.tsdb.path={store / 'data'}",
+                f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_PORT']}",
+                *PROMETHEUS_FLAGS,
+            ),
+        ),
+        Part(
+            name="portal",
+            title="Portal",
+            port="PORTAL_PORT",
+            health="/_stcore/health",
+            command=(*python, "streamlit_portal", "--port", str(settings.ports["PORTAL_PORT"])),
+        ),
+    ]
+    if settings.demo:
+        command = (*python, "exporters", "demo", str(settings.demo))
+        found.insert(0, Part(name="demo", title="Demo", command=command))
+    if grafana := _grafana_command():
+        found.append(Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/api/health", command=grafana))
+    return found
+
+
+def environment(settings: Settings, running: list[Part]) -> dict[str, str]:
+    """Return the environment of every part: what stands in `.env`, then where the others are.
+
+    One for all, so that no secret stands in a command line or in a generated file.
+    """
+    env = {
+        **settings.env,
+        "TRACE_SOURCES": " ".join(settings.sources),
+        "PROMETHEUS_URL": settings.url("PROMETHEUS_PORT"),
+    }
+    if any(part.name == "grafana" for part in running):
+        env |= _grafana_environment(settings)
+    return env
+
+
+def prometheus(name: str) -> str:
+    """Return the path of `prometheus` or `promtool`, installing Debian's package if that is possible.
+
+    Raises StackError when there is none and none can be had without a question.
+    """
+    found = program(name)
+    if found is None and install(["prometheus"]):
+        found = program(name)
+    if found is None:
+        raise StackError(
+            "Prometheus is not installed: put prometheus and promtool on the PATH (apt-get install prometheus)."
+        )
+    return found
+
+
+def write_prometheus_configuration(settings: Settings) -> None:
+    """Lay out the directory that Prometheus starts from: links to the shipped files, and targets of its own."""
+    home = settings.home / "prometheus"
+    (home / "targets").mkdir(parents=True, exist_ok=True)
+    for name in ("prometheus.yml", "rules"):
+        link = home / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(CHECKOUT / "prometheus" / name)
+    for name, port, labels in (("agentgauge", "EXPORTER_PORT", INSTANCE), ("prometheus", "PROMETHEUS_PORT", "")):
+        target = f"- targets: [127.0.0.1:{settings.ports[port]}]\n"
+        extra = f"  labels: {{instance: '{labels}'}}\n" if labels else ""
+        (home / "targets" / f"{name}.yml").write_text(target + extra, "utf-8")
+
+
+def _grafana_command() -> tuple[str, ...] | None:
+    """Return how the Grafana of this machine is started, or None. 13 has no `grafana-server` any more."""
+    found = program("grafana") or program("grafana-server")
+    if found is None:
+        return None
+    homes = (Path(found).resolve().parents[1], Path("/usr/share/grafana"))
+    home = next((path for path in homes if (path / "conf" / "defaults.ini").is_file()), None)
+    if home is None:
+        return None
+    verb = ("server",) if Path(found).name == "grafana" else ()
+    return (found, *verb, "--homepath", str(home), "--config", str(CHECKOUT / "grafana" / "grafana.ini"))
+
+
+def _grafana_environment(settings: Settings) -> Mapping[str, str]:
+    """What differs from grafana.ini on this machine: places, ports and secrets."""
+    data = settings.home / "grafana"
+    provisioning = CHECKOUT / "grafana" / "provisioning"
+    return {
+        "GRAFANA_URL": settings.url("GRAFANA_PORT"),
+        "GRAFANA_INTERNAL_URL": settings.url("GRAFANA_PORT"),
+        "DASHBOARDS_PATH": str(provisioning / "dashboards" / "json"),
+        "GF_PATHS_DATA": str(data),
+        "GF_PATHS_LOGS": str(data / "log"),
+        "GF_PATHS_PLUGINS": str(data / "plugins"),
+        "GF_PATHS_PROVISIONING": str(provisioning),
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        "GF_SERVER_HTTP_PORT": str(settings.ports["GRAFANA_PORT"]),
+        "GF_SERVER_ROOT_URL": settings.url("GRAFANA_PORT", "/"),
+        "GF_SECURITY_ADMIN_PASSWORD": _secret(settings, "GRAFANA_ADMIN_PASSWORD"),
+        "GF_SECURITY_SECRET_KEY": _secret(settings, "GRAFANA_SECRET_KEY"),
+    }
+
+
+def _secret(settings: Settings, name: str) -> str:
+    """Return a secret of `.env`. Raises StackError when it is missing or could be guessed."""
+    value = settings.env.get(name, "")
+    if len(value) < 16:
+        raise StackError(f"{name} in {os.path.relpath(settings.env_file)} is missing or shorter than 16 characters.")
+    return value

@@ -1,0 +1,195 @@
+"""The stack as processes of this machine, under supervisor."""
+
+import configparser
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporters.stack import health, past, ports
+from exporters.stack.parts import Part, environment, parts, write_prometheus_configuration
+from exporters.stack.settings import CHECKOUT, Settings, StackError
+
+# sun_path of a Unix socket holds 108 bytes, with the closing zero.
+_LONGEST_SOCKET = 107
+# What a process is given to end by itself; Prometheus writes its head, the exporter commits.
+_STOP_SECONDS = 30
+
+
+def is_running(settings: Settings) -> bool:
+    """Say whether a supervisor of this run directory answers."""
+    return _configuration(settings).exists() and _control(settings, "pid").returncode == 0
+
+
+def up(settings: Settings) -> int:
+    """Start every part, wait until all are well, say what runs where. Exit code 1 when a part does not become well."""
+    if is_running(settings):
+        print("Agentgauge already runs. To change a setting: make down, then make up.")
+        return status(settings)
+    running = parts(settings)
+    ports.require(settings, {part.port: part.title for part in running if part.port})
+    env = environment(settings, running)
+    write_prometheus_configuration(settings)
+    past.write(settings, env)
+    _write_configuration(settings, running)
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_configuration(settings))]
+    subprocess.run(command, env=env, cwd=CHECKOUT, check=True)
+    try:
+        urls = {part.name: _health(settings, part) for part in running if part.port}
+        failed = health.wait(urls, patience=settings.patience, dead=lambda: _given_up(settings))
+    except BaseException:
+        down(settings)
+        raise
+    if failed:
+        print(f"{failed} did not become well within {settings.patience:g} s. The end of its log:", file=sys.stderr)
+        print(_log_end(settings, failed), file=sys.stderr)
+        down(settings)
+        print(f"Everything was stopped again. The whole log: {_log(settings, failed)}", file=sys.stderr)
+        return 1
+    return status(settings)
+
+
+def down(settings: Settings) -> int:
+    """Stop every part and wait until they are gone; data stay."""
+    if not is_running(settings):
+        print("Agentgauge does not run.")
+        return 0
+    pid = int(_control(settings, "pid").stdout)
+    _control(settings, "shutdown")
+    end = time.monotonic() + _STOP_SECONDS + 10
+    while _lives(pid):
+        if time.monotonic() > end:
+            print(f"The supervisor (pid {pid}) does not end.", file=sys.stderr)
+            return 1
+        time.sleep(0.1)
+    print(f"Agentgauge is stopped. Its data stay in {settings.home}.")
+    return 0
+
+
+def status(settings: Settings) -> int:
+    """Print a line for each part: its state, and where it is. Exit code 1 unless all are well."""
+    if not is_running(settings):
+        print("Agentgauge does not run: make up starts it.")
+        return 1
+    states = _states(settings)
+    all_well = True
+    for part in (part for part in parts(settings) if part.name in states):
+        well = states[part.name] == "RUNNING" and (not part.port or health.is_well(_health(settings, part)))
+        all_well &= well
+        where = settings.url(part.port) if part.port else str(settings.demo)
+        print(f"  {part.title:<11} {'well' if well else states[part.name].lower():<9} {where}")
+    if "grafana" not in states:
+        print("  Grafana     none      not installed here; the portal draws the same panels itself")
+    print(f"Traces: {' '.join(settings.sources)}\nLogs:   {settings.home / 'logs'} (make logs)")
+    return 0 if all_well else 1
+
+
+def logs(settings: Settings) -> int:
+    """Show the end of every part's log and what is added to it, until Ctrl-C."""
+    files = sorted(str(path) for path in (settings.home / "logs").glob("*.log"))
+    if not files:
+        print("There are no logs yet: make up starts Agentgauge.")
+        return 1
+    return subprocess.run(["tail", "-n", "20", "-F", *files], check=False).returncode
+
+
+def _given_up(settings: Settings) -> str | None:
+    """Name a part that supervisor starts no more."""
+    return next((name for name, state in _states(settings).items() if state in ("FATAL", "STOPPED", "UNKNOWN")), None)
+
+
+def _health(settings: Settings, part: Part) -> str:
+    return settings.url(part.port, part.health)
+
+
+def _write_configuration(settings: Settings, running: Sequence[Part]) -> None:
+    """Write supervisord.conf (https://supervisord.org/configuration.html), for its owner only."""
+    socket = settings.home / "supervisor.sock"
+    if len(os.fsencode(socket)) > _LONGEST_SOCKET:
+        raise StackError(f"The path {settings.home} is too long for a socket: choose another with AGENTGAUGE_HOME.")
+    (settings.home / "logs").mkdir(exist_ok=True)
+    text = configparser.RawConfigParser()
+    text.read_dict(
+        _supervisor(settings, socket) | {f"program:{part.name}": _program(settings, part) for part in running}
+    )
+    path = _configuration(settings)
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as file:
+        text.write(file)
+
+
+def _supervisor(settings: Settings, socket: Path) -> dict[str, dict[str, str]]:
+    own = {
+        "directory": str(CHECKOUT),
+        "pidfile": str(settings.home / "supervisord.pid"),
+        "logfile": str(settings.home / "logs" / "supervisor.log"),
+        "logfile_maxbytes": "1MB",
+        "logfile_backups": "1",
+        "umask": "077",
+    }
+    # Said outright, or supervisor warns that it was forgotten.
+    as_root = {"user": "root"} if os.geteuid() == 0 else {}
+    factory = "supervisor.rpcinterface:make_main_rpcinterface"
+    return {
+        "unix_http_server": {"file": _escape(str(socket)), "chmod": "0700"},
+        "supervisorctl": {"serverurl": _escape(f"unix://{socket}")},
+        "rpcinterface:supervisor": {"supervisor.rpcinterface_factory": factory},
+        "supervisord": {name: _escape(value) for name, value in (own | as_root).items()},
+    }
+
+
+def _program(settings: Settings, part: Part) -> dict[str, str]:
+    return {
+        "command": _escape(shlex.join(part.command)),
+        "directory": _escape(str(CHECKOUT)),
+        "autorestart": "true",
+        "startretries": "2",
+        "stopwaitsecs": str(_STOP_SECONDS),
+        "stopasgroup": "true",
+        "killasgroup": "true",
+        "redirect_stderr": "true",
+        "stdout_logfile": _escape(str(_log(settings, part.name))),
+        "stdout_logfile_maxbytes": "10MB",
+        "stdout_logfile_backups": "2",
+    }
+
+
+def _escape(value: str) -> str:
+    """Double the percent signs, which supervisor expands."""
+    return value.replace("%", "%%")
+
+
+def _configuration(settings: Settings) -> Path:
+    return settings.home / "supervisord.conf"
+
+
+def _control(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(_configuration(settings)), *words]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+
+def _states(settings: Settings) -> dict[str, str]:
+    """Return each part's state by supervisor's names (https://supervisord.org/subprocess.html)."""
+    lines = (line.split() for line in _control(settings, "status").stdout.splitlines())
+    return {words[0]: words[1] for words in lines if len(words) > 1}
+
+
+def _log(settings: Settings, name: str) -> Path:
+    return settings.home / "logs" / f"{name}.log"
+
+
+def _log_end(settings: Settings, name: str, lines: int = 15) -> str:
+    log = _log(settings, name)
+    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

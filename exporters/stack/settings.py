@@ -1,0 +1,112 @@
+"""What the stack is told: where it keeps things, which ports it takes, which stores it reads, and .env."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+# Environment variable -> default. All of them are overridden by `make up NAME=...` as well.
+PORTS = {"EXPORTER_PORT": 9464, "PROMETHEUS_PORT": 9090, "GRAFANA_PORT": 3000, "PORTAL_PORT": 8501}
+
+_ENV_HEAD = """\
+# Written by `make up`, for this machine only; never committed. Docker Compose reads it too.
+# .env.example says what else can stand here.
+"""
+
+
+class StackError(Exception):
+    """What stands in the way, in one line that also says how to mend it. Becomes exit code 2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that `up`, `down`, `status` and `logs` need to know.
+
+    `home` holds state, logs and generated configuration, and survives `down`. `env` is the
+    process environment over `env_file`. `demo` is where the demo writes, and None when real
+    stores are read.
+    """
+
+    home: Path
+    env_file: Path
+    env: Mapping[str, str]
+    ports: Mapping[str, int]
+    sources: tuple[str, ...]
+    demo: Path | None
+    mode: str
+    patience: float
+
+    def url(self, port: str, path: str = "") -> str:
+        """Return the address of what listens on `port` (a name in PORTS), as this machine reaches it."""
+        return f"http://127.0.0.1:{self.ports[port]}{path}"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings and write `.env` when there is none. Raises StackError on a value that cannot be used.
+
+    With AGENTGAUGE_HOME set, everything including `.env` is kept there and the checkout stays
+    untouched; without it the run directory is `.run` of the checkout.
+    """
+    own = environ.get("AGENTGAUGE_HOME")
+    home = Path(own).expanduser().resolve() if own else CHECKOUT / ".run"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    env_file = (home if own else CHECKOUT) / ".env"
+    if not env_file.exists():
+        write_env(env_file)
+    env = {**read_env(env_file), **environ}
+    mode = env.get("AGENTGAUGE_STACK", "")
+    if mode not in ("", "compose", "processes"):
+        raise StackError(f"AGENTGAUGE_STACK is {mode!r}: leave it empty, or say compose or processes.")
+    sources, demo = _sources(env, home)
+    return Settings(
+        home=home,
+        env_file=env_file,
+        env=env,
+        ports={name: _number(env, name, default, most=65535) for name, default in PORTS.items()},
+        sources=sources,
+        demo=demo,
+        mode=mode,
+        patience=_number(env, "AGENTGAUGE_WAIT", 180, most=86400),
+    )
+
+
+def write_env(path: Path) -> None:
+    """Write a `.env` with secrets of its own, readable by its owner only. An existing file is never touched."""
+    lines = (f"{name}={secrets.token_urlsafe(32)}\n" for name in ("GRAFANA_ADMIN_PASSWORD", "GRAFANA_SECRET_KEY"))
+    with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as file:
+        file.write(_ENV_HEAD + "".join(lines))
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """Read NAME=value lines; `#` starts a comment line, quotes around a value are dropped, empty values are unset."""
+    pairs = (line.partition("=") for line in path.read_text("utf-8").splitlines() if not line.lstrip().startswith("#"))
+    values = {name.strip(): value.strip().strip("\"'") for name, found, value in pairs if found}
+    return {name: value for name, value in values.items() if value}
+
+
+def folder_url(folder: Path) -> str:
+    """Return the source URL of a folder of createagents traces."""
+    return f"createagents://{quote(str(folder))}"
+
+
+def _sources(env: Mapping[str, str], home: Path) -> tuple[tuple[str, ...], Path | None]:
+    """Choose what is read: TRACE_SOURCES, else TRACES_DIR, else the agents' own folder, else the demo."""
+    if given := tuple(env.get("TRACE_SOURCES", "").split()):
+        return given, None
+    folder = Path(env.get("TRACES_DIR") or "~/.createagents/traces").expanduser()
+    if folder.is_dir():
+        return (folder_url(folder.resolve()),), None
+    if env.get("TRACES_DIR"):
+        raise StackError(f"TRACES_DIR is {folder}, and there is no such folder.")
+    return (folder_url(home / "demo"),), home / "demo"
+
+
+def _number(env: Mapping[str, str], name: str, default: int, *, most: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdecimal() or not 0 < int(text) <= most:
+        raise StackError(f"{name} is {text!r}: give a number from 1 to {most}.")
+    return int(text)
