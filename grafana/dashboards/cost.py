@@ -1,0 +1,29 @@
+"""Cost: for who pays the bill."""
+
+from grafana.dashboard import Dashboard, Row
+
+COST = Dashboard(
+    topic="Cost",
+    question="What do the agents cost, who spends it, and how much of it is known?",
+    since="now-30d/d",
+    refresh="",
+    rows=(
+        Row(
+            entries=(
+                "runs",
+                "spend_rate",
+                "cost_per_ok_run",
+                "tokens",
+                "spend",
+                "cache_share",
+                "unpriced_share",
+                "source_lag",
+            )
+        ),
+        Row(title="Where", entries=("spend_share_by_agent", "spend_share_by_model")),
+        Row(title="Trend", entries=("spend_by_model",)),
+        Row(entries=("spend_by_agent", "cost_per_run")),
+        Row(title="Tokens", entries=("tokens_by_class", "tokens_per_call", "output_tokens_per_call")),
+        Row(title="What is known", entries=("spend_by_source_of_price", "unpriced_by_reason", "unpriced_by_model")),
+    ),
+)

@@ -1,0 +1,28 @@
+"""Exporter health: for who wonders whether the other dashboards can be believed."""
+
+from grafana.dashboard import Dashboard, Row
+
+EXPORTER_HEALTH = Dashboard(
+    topic="Exporter health",
+    question="Is every record read in time, counted and priced, and is the exporter itself well?",
+    variables=("source",),
+    rows=(
+        Row(
+            entries=(
+                "inference_calls",
+                "sources_down",
+                "series_used",
+                "tokens",
+                "without_usage_share",
+                "streamed_without_usage",
+                "unpriced_share",
+                "source_lag",
+            )
+        ),
+        Row(title="Up", entries=("exporter_up", "source_up", "state_up")),
+        Row(title="Behind", entries=("source_lag_by_source", "source_backlog", "open_runs")),
+        Row(title="Reading", entries=("records_by_source", "spans_by_kind", "bad_records_by_reason")),
+        Row(title="Speed", entries=("poll_duration", "commit_duration")),
+        Row(title="Use of resources", entries=("exporter_memory", "exporter_cpu", "label_overflow")),
+    ),
+)

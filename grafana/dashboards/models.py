@@ -1,0 +1,32 @@
+"""Models: for who chooses among them."""
+
+from grafana.dashboard import Dashboard, Row
+from grafana.tables import MODELS as MODELS_TABLE
+
+MODELS = Dashboard(
+    topic="Models",
+    question="Which model is slow, failing or dear?",
+    rows=(
+        Row(
+            entries=(
+                "inference_calls",
+                "inference_error_share",
+                "inference_latency_p95",
+                "tokens",
+                "spend",
+                "cache_share",
+                "unpriced_share",
+                "source_lag",
+            )
+        ),
+        Row(title="Where", entries=(MODELS_TABLE,)),
+        Row(title="Trend", entries=("calls_by_model", "spend_by_model")),
+        Row(title="Latency", entries=("inference_latency_by_model",)),
+        Row(entries=("inference_latency", "inference_latency_heatmap")),
+        Row(title="Tokens and cost", entries=("tokens_by_class", "tokens_per_call", "output_tokens_per_call")),
+        Row(
+            title="Errors",
+            entries=("inference_error_ratio_by_model", "inference_errors_by_model", "inference_errors_by_type"),
+        ),
+    ),
+)
