@@ -1,7 +1,6 @@
 """The demo: lifelike createagents traces, a past and then the present, written as they would happen."""
 
 import argparse
-import re
 import signal
 import sys
 import threading
@@ -16,8 +15,7 @@ from tqdm import tqdm
 from exporters.demo import writer
 from exporters.demo.traffic import lines
 from exporters.demo.weather import Weather
-
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+from exporters.sources import seconds_of
 
 
 class Stop(Protocol):
@@ -115,10 +113,10 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def _duration(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+)([dhms])", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time such as 7d, 12h, 30m or 0s")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(seconds=seconds_of(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _positive(text: str) -> float:
