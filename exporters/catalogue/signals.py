@@ -171,7 +171,7 @@ _RUNS = (
     ),
     Signal(
         name="cost_per_ok_run",
-        title="Cost per successful run",
+        title="Cost per good run",
         unit="currencyUSD",
         expr="sum(increase(agentgauge_run_cost_usd_sum{$where}[$window]))"
         '\n/ (sum(increase(agentgauge_run_cost_usd_count{outcome="ok",$where}[$window])) > 0)',
@@ -185,7 +185,7 @@ _RUNS = (
     ),
     Signal(
         name="streamed_without_usage",
-        title="Streamed runs without usage",
+        title="Runs without usage",
         unit="short",
         expr="sum(increase(agentgauge_streamed_runs_without_usage_total{$where}[$window]))",
         means="Streamed runs whose store has no model calls: their tokens and cost are in no total.",
@@ -288,7 +288,7 @@ _INFERENCE = (
     ),
     Signal(
         name="inference_latency_p95",
-        title="Model call duration, p95",
+        title="Call duration, p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (le) "
         "(increase(gen_ai_client_inference_duration_seconds_bucket{$where}[$window])))",
