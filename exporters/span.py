@@ -40,7 +40,7 @@ _ERROR_WORDS = (
 )
 
 
-class Span(msgspec.Struct, gc=False):
+class Span(msgspec.Struct, gc=False, omit_defaults=True):
     """What a store says of one operation, once when it starts (if it says so) and once when it ends.
 
     `None` is unknown, which is not zero. Times are Unix seconds, durations seconds, money USD.
@@ -69,11 +69,22 @@ class Span(msgspec.Struct, gc=False):
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
-    total_tokens: int | None = None
+    # Tokens of a store that gives a total only; set when neither part is known.
+    unsplit_tokens: int | None = None
     cost: float | None = None
     cost_source: str = ""
     unpriced: str = ""
+    # True or nothing: a flag that is not set feeds no counter.
+    without_usage: bool | None = None
     streaming: bool = False
+    # The store may say the same end again, with more: wait a moment for it.
+    provisional: bool = False
+    # Usage that the store gives for a whole run, counted without counting a call.
+    usage_only: bool = False
+    # Of a run: what it took. Filled when it is closed.
+    inference_calls: int | None = None
+    tool_calls: int | None = None
+    total_tokens: int | None = None
 
 
 def error_type(*texts: str | None) -> str:

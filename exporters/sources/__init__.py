@@ -1,0 +1,128 @@
+"""The trace stores that can be read: what a source is, and which there are."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import Protocol
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from exporters.span import Span
+
+# A name rather than a class, so that a store's client library is needed only by those who use it.
+SOURCES = {
+    "createagents": "exporters.sources.createagents:open_folder",
+}
+
+
+class SourceError(Exception):
+    """A source that cannot be read, in one line that says what and how to mend it."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one poll of a source brought.
+
+    `cursor` holds the parts of the cursor that moved (an empty value forgets a part), `bad` the
+    records that the reading itself had to give up, by reason, `more` whether there is more to
+    read right now, and `problem` what could not be read although the rest could.
+    """
+
+    records: list[bytes]
+    cursor: dict[str, bytes]
+    more: bool = False
+    bad: dict[str, int] = field(default_factory=dict)
+    problem: str = ""
+
+
+class Reader(Protocol):
+    """The half of a source that does I/O: reads records on from a cursor."""
+
+    def seek(self, cursor: Mapping[str, bytes]) -> None:
+        """Go to a committed cursor; an empty one is the beginning."""
+
+    def poll(self) -> Batch:
+        """Read the next records and move past them. Raises SourceError or OSError."""
+
+    def backlog(self) -> int:
+        """Return how many bytes are still to be read, as of the last poll."""
+
+    def wait(self, seconds: float) -> None:
+        """Return when there may be something to read, or after `seconds`."""
+
+    def close(self) -> None:
+        """Let go of everything; a `wait` under way returns."""
+
+
+Translate = Callable[[Sequence[bytes]], tuple[list[Span], dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trace store: a reader, and the pure translation of its records.
+
+    `spans` takes a batch, because a call for each record would cost a third of the hot path; it
+    returns the spans and the count of bad records by reason.
+    """
+
+    name: str
+    reader: Reader
+    spans: Translate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options that every source's URL takes, after the `?`."""
+
+    name: str
+    environment: str = ""
+    # Seconds: what is older when the store is first seen is not read.
+    since: float | None = None
+
+
+_SPAN_OF_TIME = re.compile(r"(\d+)([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a duration such as `90s`, `15m`, `6h`, `7d` or `2w`. Raises ValueError."""
+    found = _SPAN_OF_TIME.fullmatch(text)
+    if not found:
+        raise ValueError(f"'{text}' is not a duration such as 30d, 12h or 15m")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _options(url: SplitResult) -> Options:
+    given = dict(parse_qsl(url.query, keep_blank_values=True))
+    unknown = given.keys() - {"name", "environment", "since"}
+    if unknown:
+        raise SourceError(f"{url.geturl()}: unknown option '{min(unknown)}'; there are name, environment, since")
+    try:
+        since = seconds_of(given["since"]) if "since" in given else None
+    except ValueError as error:
+        raise SourceError(f"{url.geturl()}: since: {error}") from None
+    return Options(name=given.get("name") or url.scheme, environment=given.get("environment", ""), since=since)
+
+
+def open_source(url: str) -> Source:
+    """Open the source that a URL such as `createagents:///var/traces?name=prod` names.
+
+    Raises SourceError when the scheme is unknown, an option is, or the store cannot be read.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SOURCES:
+        known = ", ".join(f"{scheme}://" for scheme in SOURCES)
+        raise SourceError(f"{url}: not the URL of a trace store; it should begin with {known}")
+    source: Source = resolve_name(SOURCES[parts.scheme])(parts, _options(parts))
+    return source
+
+
+def open_sources(urls: Sequence[str]) -> list[Source]:
+    """Open several sources. Raises SourceError also when two of them share a name."""
+    sources: list[Source] = []
+    for url in urls:
+        source = open_source(url)
+        if any(other.name == source.name for other in sources):
+            raise SourceError(f"{url}: two sources are named '{source.name}'; add ?name=... to one of them")
+        sources.append(source)
+    return sources

@@ -1,0 +1,126 @@
+"""The command line: `agentgauge`, also `python -m exporters`."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporters import __version__, check, demo
+from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
+from exporters.once import read
+from exporters.runner import Runner
+from exporters.runs import IDLE_SECONDS
+from exporters.server import listen, serve
+from exporters.sources import SourceError, open_sources, seconds_of
+from exporters.state import StateError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 2 for what the caller has to mend."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    try:
+        code: int = options.run(options)
+    except (SourceError, StateError, OSError) as error:
+        print(f"agentgauge: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _serve(options: argparse.Namespace) -> int:
+    sources = open_sources(_urls(options))
+    # Bound first: a port in use is told before the state is touched.
+    with listen(options.listen) as bound:
+        runner = Runner(sources, options.state, _aggregate(options), idle=options.idle_limit)
+        host, port = bound.getsockname()[:2]
+        logging.getLogger("agentgauge").info(
+            "listening on http://%s:%s/ sources=%s", host, port, ",".join(source.name for source in sources)
+        )
+        serve(runner, bound)
+    return 0
+
+
+def _once(options: argparse.Namespace) -> int:
+    with read(open_sources(_urls(options)), _aggregate(options), idle=options.idle_limit) as runner:
+        sys.stdout.buffer.write(runner.page("", openmetrics=True))
+        sys.stdout.flush()
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    for line in check.report(open_sources(_urls(options)), _aggregate(options), idle=options.idle_limit):
+        print(line)
+    return 0
+
+
+def _urls(options: argparse.Namespace) -> list[str]:
+    urls: list[str] = options.sources or os.environ.get("TRACE_SOURCES", "").split()
+    if not urls:
+        raise SourceError("no source: name one, such as createagents:///var/traces, or set TRACE_SOURCES")
+    return urls
+
+
+def _aggregate(options: argparse.Namespace) -> Aggregate:
+    return Aggregate(time.time, series_limit=options.series_limit, values_a_label=options.label_limit)
+
+
+def _state_home() -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "agentgauge"
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="agentgauge", description="Turns the traces that LLM agents already write into Prometheus metrics."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sources = argparse.ArgumentParser(add_help=False)
+    sources.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE_URL",
+        help="such as createagents:///var/traces?name=prod&environment=production&since=30d (default: $TRACE_SOURCES)",
+    )
+    sources.add_argument("--series-limit", type=int, default=SERIES_LIMIT, metavar="N", help="default: %(default)s")
+    sources.add_argument(
+        "--label-limit", type=int, default=VALUES_A_LABEL, metavar="N", help="values of one label; default: %(default)s"
+    )
+    sources.add_argument(
+        "--idle-limit",
+        type=_duration,
+        default=IDLE_SECONDS,
+        metavar="TIME",
+        help="a run that nothing is heard of for this long is abandoned; default: 1h",
+    )
+
+    command = commands.add_parser("serve", parents=[sources], help="follow the stores and answer /metrics")
+    command.add_argument("--listen", default="127.0.0.1:9464", metavar="HOST:PORT", help="default: %(default)s")
+    command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")
+    command.set_defaults(run=_serve)
+    command = commands.add_parser("once", parents=[sources], help="read the stores to their end, print the page")
+    command.set_defaults(run=_once)
+    command = commands.add_parser("check", parents=[sources], help="read the stores and say what is in them")
+    command.set_defaults(run=_check)
+    command = commands.add_parser("demo", help="write lifelike traces")
+    demo.add_arguments(command)
+    command.set_defaults(run=demo.command)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

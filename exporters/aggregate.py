@@ -1,0 +1,328 @@
+"""Totals: spans into cells, one for each set of label values, within a budget of series."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from exporters.catalogue.metrics import METRICS
+from exporters.catalogue.model import KIND_LABELS, LABELS, Metric
+from exporters.span import Span
+
+SERIES_LIMIT = 10_000
+VALUES_A_LABEL = 200
+VALUE_BYTES = 256
+OTHER = "other"
+
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
+
+
+class Counter(msgspec.Struct, array_like=True):
+    """A running total. `born` is its place in the order of births, 0 when it needs no zero first."""
+
+    value: float
+    born: int
+    created: float
+
+
+class Histogram(msgspec.Struct, array_like=True):
+    """Observations by bucket, not cumulated; the last count is of those above every bound."""
+
+    counts: list[int]
+    sum: float
+    born: int
+    created: float
+
+
+Child = Counter | Histogram
+
+
+# Kind, source and label values: what a cell is known by, also in the state.
+Key = tuple[str, str, tuple[str, ...]]
+
+
+class Cell:
+    """The totals of one set of label values: for each metric of the kind its children, keyed by the
+    value of the metric's own label (`""` when it has none, or when the value is absent)."""
+
+    __slots__ = ("blob", "children", "exemplars", "key", "prefixes")
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.children: list[dict[str, Child]] = [{} for _ in PLANS[key[0]].metrics]
+        # Per metric and own label value: the newest span of each bucket. Not kept over a restart.
+        self.exemplars: dict[tuple[int, str], list[Span | None]] = {}
+        # What the page's writer keeps here of each child.
+        self.prefixes: dict[tuple[int, str], Any] = {}
+        # As last committed.
+        self.blob: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How spans of one kind feed the metrics of that kind; the numbers are places in `metrics`."""
+
+    metrics: tuple[Metric, ...]
+    # The labels that spans fill, in the order of a cell's values.
+    labels: tuple[str, ...]
+    key: Callable[[Span], tuple[str, ...]]
+    # The fields of the metrics in `fed`, in their order.
+    numbers: Callable[[Span], tuple[float | None, ...]]
+    # Metrics that observe or add a number: place, field of the own label, bounds, exemplars.
+    fed: tuple[tuple[int, str, tuple[float, ...], bool], ...]
+    # Those of them that a usage without a call feeds.
+    usage: frozenset[int]
+    # Metrics that count the spans which have something in a field, by it.
+    counted: tuple[tuple[int, str], ...]
+    by_outcome: tuple[int, ...]
+
+
+def _getter(fields: list[str]) -> Callable[[Span], tuple[Any, ...]]:
+    """Return what reads several fields of a span at once; attrgetter does not make a tuple of one."""
+    if len(fields) > 1:
+        return attrgetter(*fields)
+    return lambda span: tuple(getattr(span, field) for field in fields)
+
+
+def _own_field(metric: Metric) -> str:
+    return "outcome" if metric.by == "outcome" else LABELS.get(metric.by, "")
+
+
+def _plan(kind: str) -> Plan:
+    metrics = tuple(metric for metric in METRICS if metric.of == kind)
+    labels = tuple(label for label in KIND_LABELS[kind] if LABELS[label])
+    with_field = [(index, metric) for index, metric in enumerate(metrics) if metric.field]
+    names = [metric.field for _, metric in with_field]
+    return Plan(
+        metrics=metrics,
+        labels=labels,
+        key=_getter([LABELS[label] for label in labels]),
+        numbers=_getter(names),
+        fed=tuple(
+            (
+                index,
+                "outcome" if metric.by == "outcome" else LABELS.get(metric.by, ""),
+                metric.buckets,
+                metric.exemplars,
+            )
+            for index, metric in with_field
+        ),
+        usage=frozenset(index for index, metric in with_field if metric.type == "counter"),
+        counted=tuple((index, metric.only_with) for index, metric in enumerate(metrics) if metric.only_with),
+        by_outcome=tuple(index for index, metric in enumerate(metrics) if metric.by == "outcome" and not metric.field),
+    )
+
+
+PLANS = {kind: _plan(kind) for kind in ("inference", "tool", "run", "source")}
+_PLACES = {metric.name: (kind, place) for kind, plan in PLANS.items() for place, metric in enumerate(plan.metrics)}
+
+
+class Aggregate:
+    """All totals of an exporter. `born` numbers the births of series, for the page's writer."""
+
+    def __init__(
+        self, now: Callable[[], float], *, series_limit: int = SERIES_LIMIT, values_a_label: int = VALUES_A_LABEL
+    ) -> None:
+        self._now = now
+        self.series_limit = series_limit
+        self._values_a_label = values_a_label
+        self.cells: dict[Key, Cell] = {}
+        self.changed: set[Cell] = set()
+        self.series = 0
+        self.born = 0
+        # Sources whose backlog has been read: their new series are births that a scraper must see.
+        self.caught_up: set[str] = set()
+        # The cell of label values as the store writes them, before they are cleaned.
+        self._found: dict[tuple[str, str], dict[tuple[str, ...], Cell]] = {}
+        self._values: dict[tuple[str, str], set[str]] = {}
+
+    def add(self, source: str, spans: Iterable[Span]) -> None:
+        """Count spans of one source that have ended."""
+        changed = self.changed
+        found = {kind: self._found.setdefault((source, kind), {}) for kind in PLANS}
+        for span in spans:
+            kind = span.kind
+            plan = PLANS[kind]
+            raw = plan.key(span)
+            cell = found[kind].get(raw)
+            if cell is None:
+                cell = self._cell(source, kind, raw)
+            changed.add(cell)
+            error, usage_only = span.error, span.usage_only
+            children = cell.children
+            for (place, by, bounds, exemplars), number in zip(plan.fed, plan.numbers(span), strict=True):
+                if number is None or (usage_only and place not in plan.usage):
+                    continue
+                if not by:
+                    own = ""
+                elif by == "outcome":
+                    own = "error" if error else "ok"
+                else:
+                    own = getattr(span, by)
+                child = children[place].get(own)
+                if child is None:
+                    child = self._bear(cell, place, own)
+                if bounds:
+                    bucket = bisect_left(bounds, number)
+                    child.counts[bucket] += 1  # type: ignore[union-attr]
+                    child.sum += number  # type: ignore[union-attr]
+                    if exemplars:
+                        cell.exemplars[place, own][bucket] = span
+                else:
+                    child.value += number  # type: ignore[union-attr]
+            if usage_only:
+                continue
+            for place in plan.by_outcome:
+                children[place]["error" if error else "ok"].value += 1  # type: ignore[union-attr]
+            for place, field in plan.counted:
+                own = getattr(span, field)
+                if own:
+                    child = children[place].get(own) or self._bear(cell, place, own)
+                    child.value += 1  # type: ignore[union-attr]
+
+    def count(self, source: str, metric: str, own: str = "", by: int = 1) -> None:
+        """Add to a counter about the reading of a store, such as `agentgauge_bad_records`."""
+        kind, place = _PLACES[metric]
+        cell = self._cell(source, kind, ())
+        child = cell.children[place].get(own) or self._bear(cell, place, own)
+        child.value += by  # type: ignore[union-attr]
+        self.changed.add(cell)
+
+    def catch_up(self, source: str) -> None:
+        """Show a source's series from now on, those there are at their value from the first scrape."""
+        self.caught_up.add(source)
+        for cell in self.cells.values():
+            if cell.key[1] == source:
+                self.changed.add(cell)
+                for children in cell.children:
+                    for child in children.values():
+                        child.born = 0
+
+    def blobs(self) -> list[tuple[Key, bytes]]:
+        """Return the changed cells as the state keeps them: by metric name, so that a metric can come or go."""
+        changed = []
+        for cell in self.changed:
+            metrics = PLANS[cell.key[0]].metrics
+            totals = {metrics[place].name: children for place, children in enumerate(cell.children) if children}
+            changed.append((cell.key, _encode(totals)))
+        return changed
+
+    def committed(self, blobs: Iterable[tuple[Key, bytes]]) -> None:
+        """Remember what is durable now."""
+        for key, blob in blobs:
+            self.cells[key].blob = blob
+        self.changed.clear()
+
+    def restore(self, blobs: Iterable[tuple[Key, bytes]] | None = None) -> None:
+        """Go back to committed totals: those given, or the last that this aggregate knows of."""
+        if blobs is None:
+            blobs = [(key, cell.blob) for key, cell in self.cells.items() if cell.blob is not None]
+        self.cells, self.changed, self.series = {}, set(), 0
+        self._found, self._values = {}, {}
+        for key, blob in blobs:
+            cell = self.cells[key] = Cell(key)
+            cell.blob = blob
+            for label, value in zip(PLANS[key[0]].labels, key[2], strict=True):
+                self._values.setdefault((key[0], label), set()).add(value)
+            self._put_back(cell, _decode(blob))
+
+    def _put_back(self, cell: Cell, totals: dict[str, dict[str, list[Any]]]) -> None:
+        for name, children in totals.items():
+            kind, place = _PLACES.get(name, ("", 0))
+            if kind != cell.key[0]:
+                continue  # a metric of another version
+            metric = PLANS[kind].metrics[place]
+            for own, fields in children.items():
+                if metric.type == "counter":
+                    child: Child = Counter(*fields)
+                elif len(fields[0]) == len(metric.buckets) + 1:
+                    child = Histogram(*fields)
+                else:
+                    continue  # other buckets than today's
+                self._add_child(cell, place, own, child)
+
+    def _cell(self, source: str, kind: str, raw: tuple[str, ...]) -> Cell:
+        """Return the cell for label values as the store writes them; make it if the budget allows."""
+        labels, spent = self._within_budget(source, kind, raw)
+        key = (kind, source, labels)
+        cell = self.cells.get(key)
+        if cell is None:
+            cell = self.cells[key] = Cell(key)
+            for place, metric in enumerate(PLANS[kind].metrics):
+                for own in metric.values:
+                    self._bear(cell, place, own)
+        found = self._found.setdefault((source, kind), {})
+        # Values past the budget are many: looked up each time, never kept.
+        if not spent and len(found) < 4 * self.series_limit:
+            found[raw] = cell
+        for label in spent:
+            self.count(source, "agentgauge_label_overflow", label)
+        return cell
+
+    def _within_budget(self, source: str, kind: str, raw: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+        """Clean label values; replace by `other` what is past the budget, and name those labels."""
+        names = PLANS[kind].labels
+        labels = tuple(map(_clean, raw))
+        if (kind, source, labels) in self.cells:
+            return labels, []
+        spent = []
+        for label, value in zip(names, labels, strict=True):
+            values = self._values.setdefault((kind, label), set())
+            if value and value not in values and len(values) >= self._values_a_label:
+                spent.append(label)
+        bounded = tuple(OTHER if label in spent else value for label, value in zip(names, labels, strict=True))
+        if (kind, source, bounded) not in self.cells and self.series + _SERIES[kind] > self.series_limit:
+            spent = [label for label, value in zip(names, labels, strict=True) if value]
+            bounded = tuple(OTHER if value else "" for value in labels)
+        for label, value in zip(names, bounded, strict=True):
+            self._values[kind, label].add(value)
+        return bounded, spent
+
+    def _bear(self, cell: Cell, place: int, own: str) -> Child:
+        """Make a series. After its source was caught up, this is a birth that scrapers must see."""
+        metric = PLANS[cell.key[0]].metrics[place]
+        born = 0
+        if cell.key[1] in self.caught_up:
+            self.born += 1
+            born = self.born
+        child: Child
+        if metric.type == "counter":
+            child = Counter(0, born, self._now())
+        else:
+            child = Histogram([0] * (len(metric.buckets) + 1), 0.0, born, self._now())
+        self._add_child(cell, place, own, child)
+        return child
+
+    def _add_child(self, cell: Cell, place: int, own: str, child: Child) -> None:
+        metric = PLANS[cell.key[0]].metrics[place]
+        cell.children[place][own] = child
+        self.born = max(self.born, child.born)
+        self.series += series_of(metric)
+        if metric.exemplars:
+            cell.exemplars[place, own] = [None] * (len(metric.buckets) + 1)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(dict[str, dict[str, list[Any]]]).decode
+
+
+def series_of(metric: Metric) -> int:
+    """Return how many series a child of a metric makes."""
+    return len(metric.buckets) + 3 if metric.buckets else 1
+
+
+# What a new cell may cost: each metric once, and those with known values for each of them.
+_SERIES = {
+    kind: sum(series_of(metric) * max(1, len(metric.values)) for metric in plan.metrics) for kind, plan in PLANS.items()
+}
+
+
+def _clean(value: str) -> str:
+    """Return a label value without control characters, of at most VALUE_BYTES bytes of UTF-8."""
+    value = value.translate(_CONTROL).strip()
+    if len(value) * 4 > VALUE_BYTES:
+        value = value.encode("utf-8", "replace")[:VALUE_BYTES].decode("utf-8", "ignore")
+    return value

@@ -1,0 +1,36 @@
+"""Reading stores to their end: what `agentgauge once` prints and `agentgauge check` looks into."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tqdm import tqdm
+
+from exporters.aggregate import Aggregate
+from exporters.runner import Runner
+from exporters.sources import Source
+
+
+@contextmanager
+def read(sources: Sequence[Source], aggregate: Aggregate, *, idle: float) -> Iterator[Runner]:
+    """Read sources to their end, with a progress bar on standard error where that is a terminal.
+
+    The state is a directory for the moment, so that memory is bounded as it is for `serve`.
+    Raises SourceError, OSError or StateError.
+    """
+    with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory:
+        runner = Runner(sources, Path(directory), aggregate, idle=idle, durable=False)
+        with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None, desc="reading") as bar:
+            done: dict[str, int] = {}
+
+            def progress(source: Source, read: int) -> None:
+                done[source.name] = done.get(source.name, 0) + read
+                bar.total = sum(done.values()) + source.reader.backlog()
+                bar.update(read)
+
+            runner.read_to_end(progress)
+        try:
+            yield runner
+        finally:
+            runner.stop()

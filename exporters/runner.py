@@ -1,0 +1,301 @@
+"""The loop: each source is read in a thread of its own, and what it brings is counted and committed."""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from exporters.aggregate import Aggregate
+from exporters.exposition import page
+from exporters.health import Health
+from exporters.pricing import Prices
+from exporters.runs import OpenTrace, Outcome, Runs
+from exporters.sources import Batch, Source, SourceError
+from exporters.span import Span
+from exporters.state import Change, State, StateError, StateInUseError
+
+POLL_SECONDS = 5.0
+RETRY_SECONDS = 2.0
+# How many scrapers are told apart; past it the one that came first is forgotten.
+_SCRAPERS = 64
+
+log = logging.getLogger("agentgauge")
+
+
+class Runner:
+    """Counts what sources bring, and serves the page of what is committed.
+
+    One lock guards everything that is counted: a batch is counted and committed under it, and the
+    page is rendered under it, so a page shows committed totals only. Sources are read and their
+    records translated outside of it.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        directory: Path,
+        aggregate: Aggregate,
+        *,
+        idle: float,
+        now: Callable[[], float] = time.time,
+        durable: bool = True,
+    ) -> None:
+        """Open the state. Raises StateInUseError; any other trouble with it is told on the page, and
+        tried again, because a supervisor that restarts us would not mend it."""
+        self.sources = sources
+        self.aggregate = aggregate
+        self.health = Health()
+        self.problem = ""
+        self._directory = directory
+        self._durable = durable
+        self._now = now
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._state: State | None = None
+        self._scrapers: dict[str, int] = {}
+        prices = Prices()
+        self._runs = {source.name: Runs(prices, self._recall(source.name), idle=idle) for source in sources}
+        self._problems: dict[str, str] = {}
+        # Raised whenever the state was opened anew: readers then go back to the committed cursor.
+        self._generation = 0
+        self._cursors: dict[str, dict[str, bytes]] = {}
+        self._next_try = 0.0
+        # Births up to here may be shown at their value, and that is committed.
+        self._shown = 0
+        for source in sources:
+            self.health.set("agentgauge_source_up", 0, source.name)
+            self.health.set("agentgauge_source_caught_up", 0, source.name)
+        self.health.set("agentgauge_series_limit", aggregate.series_limit)
+        with self._lock:
+            self._open_state(first=True)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the state is open and every source's backlog has been read."""
+        return self._state is not None and all(source.name in self.aggregate.caught_up for source in self.sources)
+
+    def start(self) -> None:
+        """Follow every source until `stop`."""
+        for source in self.sources:
+            thread = threading.Thread(target=self._follow, args=(source,), name=source.name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop reading and close the state; what was counted is committed already."""
+        self._stop.set()
+        for source in self.sources:
+            source.reader.close()
+        for thread in self._threads:
+            thread.join()
+        if self._state is not None:
+            self._state.close()
+
+    def page(self, scraper: str, *, openmetrics: bool, created: bool = False) -> bytes:
+        """Return the page of committed totals, for a scraper named by its address and agent.
+
+        A scraper sees a new series at 0 first and at its value from its next scrape. Before that,
+        it is committed that the value may be shown: a crash in between shows 0 once more.
+        """
+        with self._lock:
+            seen = self._scrapers.pop(scraper, self._shown)
+            if seen > self._shown:
+                try:
+                    if self._state is not None:
+                        self._state.show(seen)
+                        self._shown = seen
+                except StateError as error:
+                    self._fail(error)
+                seen = min(seen, self._shown)
+            self._scrapers[scraper] = self.aggregate.born
+            if len(self._scrapers) > _SCRAPERS:
+                del self._scrapers[next(iter(self._scrapers))]
+            self.health.set("agentgauge_series", self.aggregate.series)
+            return page(self.aggregate, self.health.registry, openmetrics=openmetrics, seen=seen, created=created)
+
+    def read_to_end(self, progress: Callable[[Source, int], None]) -> None:
+        """Read every source to its end in this thread; `progress` is told after each batch.
+
+        Raises SourceError, OSError or StateError: nobody waits for it to be mended.
+        """
+        for source in self.sources:
+            source.reader.seek(self._cursors[source.name])
+            more = True
+            while more:
+                batch = source.reader.poll()
+                if batch.problem:
+                    raise SourceError(batch.problem)
+                spans, bad = source.spans(batch.records)
+                with self._lock:
+                    self._commit(source, batch, spans, bad)
+                progress(source, sum(map(len, batch.records)))
+                more = batch.more
+
+    def open_traces(self, source: str) -> Mapping[str, OpenTrace]:
+        """Return the traces of a source that have not ended."""
+        return self._runs[source].open
+
+    def _follow(self, source: Source) -> None:
+        """Read one source on and on; no trouble with it ends this, or reaches another source."""
+        generation = 0
+        while not self._stop.is_set():
+            with self._lock:
+                self._open_state()
+                usable, current = self._state is not None, self._generation
+            if not usable:
+                self._stop.wait(RETRY_SECONDS)
+                continue
+            try:
+                if generation != current:
+                    source.reader.seek(self._cursors[source.name])
+                    generation = current
+                more = self._step(source, generation)
+            # A source is other people's data and clients: whatever it raises costs this source one
+            # attempt and is told, and the others go on.
+            except Exception as error:  # noqa: BLE001
+                self._troubled(source, error)
+                self._stop.wait(RETRY_SECONDS)
+                generation = 0
+                continue
+            if not more:
+                source.reader.wait(POLL_SECONDS)
+
+    def _step(self, source: Source, generation: int) -> bool:
+        """Read, count and commit one batch; return whether there is more to read right now."""
+        began = time.perf_counter()
+        batch = source.reader.poll()
+        spans, bad = source.spans(batch.records)
+        with self._lock:
+            if generation != self._generation or self._state is None:
+                return False
+            try:
+                self._commit(source, batch, spans, bad)
+            except StateError as error:
+                self._fail(error)
+                return False
+            self._tell(source, batch)
+        self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
+        return batch.more
+
+    def _commit(self, source: Source, batch: Batch, spans: list[Span], bad: dict[str, int]) -> None:
+        """Count a batch and commit it. Raises StateError."""
+        name, runs, totals = source.name, self._runs[source.name], self.aggregate
+        now = self._now()
+        outcome = runs.add(spans, now)
+        self._count(name, outcome)
+        if batch.records:
+            totals.count(name, "agentgauge_records", by=len(batch.records))
+        for reasons in (batch.bad, bad):
+            for reason, count in reasons.items():
+                totals.count(name, "agentgauge_bad_records", reason, count)
+        if not batch.more:
+            self._count(name, runs.sweep(now))
+            if name not in totals.caught_up:
+                totals.catch_up(name)
+        if not (batch.cursor or runs.changed or totals.changed):
+            return
+        began = time.perf_counter()
+        blobs = totals.blobs()
+        change = Change(
+            source=name,
+            cursor=batch.cursor,
+            open={trace: runs.open.get(trace) for trace in runs.changed},
+            closed=runs.closed,
+            caught_up=name in totals.caught_up,
+            newest=runs.newest,
+        )
+        self._open_or_raise().commit(change, blobs)
+        totals.committed(blobs)
+        runs.committed()
+        self.health.took("agentgauge_commit_duration_seconds", time.perf_counter() - began)
+
+    def _count(self, name: str, outcome: Outcome) -> None:
+        self.aggregate.add(name, outcome.ended)
+        kinds = Counter(span.kind for span in outcome.ended if not span.usage_only)
+        for kind, count in kinds.items():
+            self.aggregate.count(name, "agentgauge_spans", kind, count)
+        if outcome.repeated:
+            self.aggregate.count(name, "agentgauge_repeated_spans", by=outcome.repeated)
+
+    def _tell(self, source: Source, batch: Batch) -> None:
+        """Say on the page how a source is doing."""
+        name, now, newest = source.name, self._now(), self._runs[source.name].newest
+        if batch.problem and self._problems.get(name) != batch.problem:
+            log.warning("source=%s cannot read all of it: %s", name, batch.problem)
+        self._problems[name] = batch.problem
+        tell = self.health.set
+        tell("agentgauge_source_up", 0 if batch.problem else 1, name)
+        tell("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
+        tell("agentgauge_source_backlog_bytes", source.reader.backlog(), name)
+        tell("agentgauge_source_lag_seconds", max(0.0, now - newest) if batch.more and newest else 0, name)
+        tell("agentgauge_open_runs", len(self._runs[name].open), name)
+        if newest:
+            tell("agentgauge_source_newest_record_timestamp_seconds", newest, name)
+        if not batch.problem:
+            tell("agentgauge_source_last_success_timestamp_seconds", now, name)
+
+    def _troubled(self, source: Source, error: Exception) -> None:
+        """Say that a source could not be read, once for each reason."""
+        self.health.set("agentgauge_source_up", 0, source.name)
+        self.health.failed(source.name)
+        expected = isinstance(error, SourceError | OSError)
+        said = str(error) if expected else f"{type(error).__name__}: {error}"
+        if self._problems.get(source.name) != said:
+            log.error("source=%s cannot be read: %s", source.name, said, exc_info=None if expected else error)
+        self._problems[source.name] = said
+
+    def _recall(self, name: str) -> Callable[[str], list[str] | None]:
+        return lambda trace: self._open_or_raise().counted(name, trace)
+
+    def _open_or_raise(self) -> State:
+        if self._state is None:
+            raise StateError(self.problem)
+        return self._state
+
+    def _fail(self, error: StateError) -> None:
+        """Go on with the last committed totals; the state is opened anew before anything is counted,
+        because after a failed sync a handle can no longer be trusted."""
+        if str(error) != self.problem:
+            log.error("state: %s; totals stand still until it works again", error)
+        self.problem = str(error)
+        self.health.set("agentgauge_state_up", 0)
+        if self._state is not None:
+            with suppress(sqlite3.Error):
+                self._state.close()
+            self._state = None
+            self.aggregate.restore()
+        self._next_try = time.monotonic() + RETRY_SECONDS
+
+    def _open_state(self, *, first: bool = False) -> None:
+        """Open the state if it is not, and go back to what is committed in it."""
+        if self._state is not None or time.monotonic() < self._next_try:
+            return
+        state = None
+        try:
+            state = State(self._directory, durable=self._durable)
+            found = {source.name: state.source(source.name) for source in self.sources}
+            cells, shown = state.cells(), state.shown()
+            self.aggregate.restore(cells)
+        except StateError as error:
+            if first and isinstance(error, StateInUseError):
+                raise
+            if state is not None:
+                state.close()
+            self._fail(error)
+            return
+        self.aggregate.born = max(self.aggregate.born, shown)
+        for name, committed in found.items():
+            self._runs[name].restore(committed.open, committed.newest)
+            self._cursors[name] = committed.cursor
+            if committed.caught_up:
+                self.aggregate.caught_up.add(name)
+        if self.problem:
+            log.warning("state: %s can be used again", self._directory)
+        self._state, self._shown, self.problem = state, shown, ""
+        self._generation += 1
+        self.health.set("agentgauge_state_up", 1)

@@ -1,0 +1,318 @@
+"""Open runs: pairs starts with ends, counts each span once, closes a run that ended or was abandoned."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from exporters.span import Span
+
+# A run without a new record for this long, by the records' own times, has been abandoned.
+IDLE_SECONDS = 3600.0
+# How long an end that may be said again with more is waited for.
+HELD_SECONDS = 10.0
+# Traces open at once; past it the one that was opened first is closed.
+OPEN_TRACES = 10_000
+# Span ids remembered of one trace; past it the oldest half is forgotten.
+SPANS_A_TRACE = 10_000
+
+
+class OpenRun(msgspec.Struct, omit_defaults=True):
+    """What a run has taken so far. A total is None as soon as one part of it is unknown."""
+
+    span: Span
+    inference_calls: int = 0
+    tool_calls: int = 0
+    cost: float | None = 0.0
+    tokens: int | None = 0
+    has_usage: bool = False
+
+
+class OpenTrace(msgspec.Struct, omit_defaults=True):
+    """A trace of which something has not ended: what is open, and which spans were counted."""
+
+    touched: float = 0.0
+    # Whether `counted` begins with what was remembered of the trace, and how much that was.
+    recalled: int = -1
+    runs: dict[str, OpenRun] = {}
+    starts: dict[str, Span] = {}
+    counted: dict[str, None] = {}
+    # Span -> its parent, from the second run of the trace on: whose call is it?
+    parents: dict[str, str] = {}
+    # Whether any model call of the trace brought usage, whatever run it belongs to.
+    has_usage: bool = False
+    held: Span | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a batch: spans to count, and how many ends had been counted before."""
+
+    ended: list[Span] = field(default_factory=list)
+    repeated: int = 0
+
+
+@dataclass(slots=True)
+class Closed:
+    """A trace that was closed: its counted spans, and whether they are all that were ever counted."""
+
+    spans: Iterable[str]
+    complete: bool
+
+
+class Runs:
+    """The open traces of one source.
+
+    `price` sets a span's cost. `recall` returns the ids of the spans that were counted in a trace
+    that is closed and committed, or None when there is none: the state remembers them for ever.
+    """
+
+    def __init__(
+        self,
+        price: Callable[[Span], None],
+        recall: Callable[[str], Iterable[str] | None],
+        *,
+        idle: float = IDLE_SECONDS,
+    ) -> None:
+        self._price = price
+        self._recall = recall
+        self._idle = idle
+        self.open: dict[str, OpenTrace] = {}
+        # Traces changed and traces closed since the last commit.
+        self.changed: set[str] = set()
+        self.closed: dict[str, Closed] = {}
+        # The newest time of a counted record: a run that begins later has not been counted before.
+        self.newest = 0.0
+
+    def restore(self, traces: Mapping[str, OpenTrace], newest: float) -> None:
+        """Go back to a committed state."""
+        self.open = dict(traces)
+        self.changed = set()
+        self.closed = {}
+        self.newest = newest
+
+    def committed(self) -> None:
+        """Forget what changed: it is durable now."""
+        self.changed = set()
+        self.closed = {}
+
+    def add(self, spans: list[Span], now: float) -> Outcome:
+        """Take the spans of a batch, in the store's order; return those now complete.
+
+        `now` is Unix seconds; a record's time counts as at most that, so that a clock that runs
+        ahead keeps nothing open for ever.
+        """
+        outcome = Outcome()
+        traces, changed, before, newest = self.open, self.changed, self.newest, self.newest
+        reopened = []
+        for span in spans:
+            trace_id, span_id, time = span.trace_id, span.span_id, span.time
+            trace = traces.get(trace_id)
+            if trace is None:
+                begins = span.kind == "run" and not span.ended and time > before
+                trace = traces[trace_id] = self._opened(trace_id, new=begins)
+                if trace.counted:
+                    reopened.append(trace_id)
+            changed.add(trace_id)
+            newest = max(newest, time)
+            if time > trace.touched:
+                trace.touched = time if time < now else now
+            if span_id in trace.counted:
+                outcome.repeated += span.ended
+            elif span.ended:
+                if span.kind == "run":
+                    self._end_run(trace_id, trace, span, outcome)
+                else:
+                    self._end_call(trace, span, outcome)
+            elif span.kind == "run":
+                trace.runs.setdefault(span_id, OpenRun(span))
+            else:
+                trace.starts.setdefault(span_id, span)
+            if len(trace.runs) > 1 and span.parent_id:
+                trace.parents[span_id] = span.parent_id
+        self.newest = newest
+        for trace_id in reopened:
+            self._let_go(trace_id)
+        while len(traces) > OPEN_TRACES:
+            self._abandon(next(iter(traces)), outcome)
+        return outcome
+
+    def sweep(self, now: float) -> Outcome:
+        """Close what has been idle too long, and count ends that were held long enough."""
+        outcome = Outcome()
+        for trace_id, trace in list(self.open.items()):
+            held = trace.held
+            if held is not None and (trace.touched + HELD_SECONDS < now):
+                self.changed.add(trace_id)
+                self._end_run(trace_id, trace, held, outcome)
+            elif trace.touched + self._idle < now:
+                self._abandon(trace_id, outcome)
+        return outcome
+
+    def _opened(self, trace_id: str, *, new: bool) -> OpenTrace:
+        """Return a new open trace, with what was counted of it when it was open before."""
+        closed = self.closed.get(trace_id)
+        if closed is not None:
+            spans = dict.fromkeys(closed.spans)
+            return OpenTrace(counted=spans, recalled=len(spans) if closed.complete else -1)
+        known = None if new else self._recall(trace_id)
+        if known is None:
+            return OpenTrace()
+        spans = dict.fromkeys(known)
+        return OpenTrace(counted=spans, recalled=len(spans))
+
+    def _let_go(self, trace_id: str) -> None:
+        """Close again a trace that was only opened to drop what had been counted before."""
+        trace = self.open.get(trace_id)
+        if trace is None or trace.runs or trace.starts or trace.held is not None:
+            return
+        if len(trace.counted) == trace.recalled and trace_id not in self.closed:
+            del self.open[trace_id]
+        else:
+            self._close(trace_id, trace)
+
+    def _end_call(self, trace: OpenTrace, span: Span, outcome: Outcome) -> None:
+        """Count a model or tool call that ended, and add it to its run."""
+        if trace.starts:
+            start = trace.starts.pop(span.span_id, None)
+            if start is not None:
+                _join(span, start)
+        counted = trace.counted
+        counted[span.span_id] = None
+        if len(counted) > SPANS_A_TRACE:
+            trace.counted = dict.fromkeys(list(counted)[SPANS_A_TRACE // 2 :])
+        run = self._run_of(trace, span)
+        if span.kind == "inference":
+            self._price(span)
+            _add_usage(trace, run, span)
+            if run is not None:
+                run.inference_calls += 1
+        elif run is not None:
+            run.tool_calls += 1
+        outcome.ended.append(span)
+
+    def _run_of(self, trace: OpenTrace, span: Span) -> OpenRun | None:
+        """Return the nearest run above a span; the trace's only or first one where that is not known."""
+        runs = trace.runs
+        if len(runs) > 1:
+            parent, hops = span.parent_id, 0
+            while parent and hops < 100:
+                if parent in runs:
+                    return runs[parent]
+                parent, hops = trace.parents.get(parent, ""), hops + 1
+        return next(iter(runs.values()), None)
+
+    def _end_run(self, trace_id: str, trace: OpenTrace, span: Span, outcome: Outcome) -> None:
+        """Count a run that ended, and what it had begun and will never end."""
+        if span.provisional and trace.held is None:
+            trace.held = span
+            return
+        if trace.held is not None and trace.held.span_id == span.span_id:
+            trace.held = None
+            outcome.repeated += not span.provisional
+        run = trace.runs.pop(span.span_id, None) or OpenRun(span)
+        _join(span, run.span)
+        if not trace.runs:
+            self._give_up(trace, run, outcome)
+        trace.counted[span.span_id] = None
+        if not trace.has_usage:
+            self._count_usage_of_run(run, span, outcome)
+        _fill_run(span, run)
+        outcome.ended.append(span)
+        if not trace.runs:
+            self._close(trace_id, trace)
+
+    def _give_up(self, trace: OpenTrace, run: OpenRun, outcome: Outcome, error: str = "no_response") -> None:
+        """Count what was begun and can no longer end as errors, without duration, usage or cost."""
+        for start in trace.starts.values():
+            start.ended = True
+            start.error = error
+            trace.counted[start.span_id] = None
+            if start.kind == "inference":
+                run.inference_calls += 1
+            else:
+                run.tool_calls += 1
+            outcome.ended.append(start)
+        trace.starts = {}
+
+    def _count_usage_of_run(self, run: OpenRun, span: Span, outcome: Outcome) -> None:
+        """Count the usage that a store gives only for the whole run, without counting a call."""
+        if span.input_tokens is None and span.output_tokens is None and span.unsplit_tokens is None:
+            return
+        usage = Span(
+            "inference", True, span.trace_id, "", span.span_id, span.time, span.agent, span.model, span.provider,
+            "chat",
+            environment=span.environment,
+            input_tokens=span.input_tokens,
+            output_tokens=span.output_tokens,
+            unsplit_tokens=span.unsplit_tokens,
+            cost=span.cost,
+            usage_only=True,
+        )  # fmt: skip
+        self._price(usage)
+        run.cost, run.tokens, run.has_usage = usage.cost, _tokens(usage), True
+        outcome.ended.append(usage)
+
+    def _abandon(self, trace_id: str, outcome: Outcome) -> None:
+        """Close a trace that nothing comes of any more."""
+        trace = self.open[trace_id]
+        if trace.held is not None:
+            self._end_run(trace_id, trace, trace.held, outcome)
+        error = "abandoned" if trace.runs else "no_response"
+        first = next(iter(trace.runs.values()), OpenRun(Span("run", False, trace_id, "")))
+        self._give_up(trace, first, outcome, error)
+        for run in trace.runs.values():
+            span = run.span
+            span.ended, span.error, span.time = True, "abandoned", trace.touched
+            trace.counted[span.span_id] = None
+            _fill_run(span, run)
+            outcome.ended.append(span)
+        self._close(trace_id, trace)
+
+    def _close(self, trace_id: str, trace: OpenTrace) -> None:
+        self.changed.add(trace_id)
+        self.closed[trace_id] = Closed(trace.counted, trace.recalled >= 0)
+        self.open.pop(trace_id, None)
+
+
+def _join(span: Span, start: Span) -> None:
+    """Take from the start what the end does not say."""
+    if not span.model:
+        span.model = start.model
+    if not span.agent:
+        span.agent = start.agent
+    if not span.provider:
+        span.provider = start.provider
+    span.streaming = span.streaming or start.streaming
+
+
+def _tokens(span: Span) -> int | None:
+    if span.unsplit_tokens is not None:
+        return span.unsplit_tokens
+    if span.input_tokens is None and span.output_tokens is None:
+        return None
+    return (span.input_tokens or 0) + (span.output_tokens or 0)
+
+
+def _add_usage(trace: OpenTrace, run: OpenRun | None, span: Span) -> None:
+    """Add a model call's tokens and cost to its run; mark the call when the store has no usage."""
+    tokens = _tokens(span)
+    if tokens is None:
+        span.without_usage = True if not span.error else None
+    else:
+        trace.has_usage = True
+    if run is None:
+        return
+    run.has_usage = run.has_usage or tokens is not None
+    run.tokens = None if run.tokens is None or tokens is None else run.tokens + tokens
+    run.cost = None if run.cost is None or span.cost is None else run.cost + span.cost
+
+
+def _fill_run(span: Span, run: OpenRun) -> None:
+    """Put onto a run's span what the run took."""
+    silent = span.streaming and not run.inference_calls and not run.has_usage
+    span.without_usage = True if silent else None
+    span.inference_calls = None if silent else run.inference_calls
+    span.tool_calls = run.tool_calls
+    span.total_tokens = None if silent else run.tokens
+    span.cost = None if silent else run.cost

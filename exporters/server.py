@@ -1,0 +1,125 @@
+"""The exporter's pages over HTTP: /metrics, /-/healthy, /-/ready, and / that says where to look."""
+
+import gzip
+import socket
+from html import escape
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from exporters import __version__
+from exporters.exposition import OPENMETRICS, negotiate
+from exporters.runner import Runner
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+def application(runner: Runner) -> Starlette:
+    """Return the ASGI application of an exporter."""
+
+    async def metrics(request: Request) -> Response:
+        content_type = negotiate(request.headers.get("accept", ""))
+        address = request.client.host if request.client else ""
+        body = await run_in_threadpool(
+            runner.page,
+            f"{address} {request.headers.get('user-agent', '')}",
+            openmetrics=content_type == OPENMETRICS,
+            created="created" in request.query_params,
+        )
+        headers = {"Vary": "Accept, Accept-Encoding", **_HEADERS}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            # Level 1: a page is read by a machine next door, and once.
+            body = await run_in_threadpool(gzip.compress, body, 1)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, media_type=content_type, headers=headers)
+
+    async def healthy(_: Request) -> Response:
+        return PlainTextResponse("The exporter runs.\n", headers=_HEADERS)
+
+    async def ready(_: Request) -> Response:
+        if runner.ready:
+            return PlainTextResponse("Every source has been caught up.\n", headers=_HEADERS)
+        why = runner.problem or "A source's backlog is still being read."
+        return PlainTextResponse(f"{why}\n", status_code=503, headers=_HEADERS)
+
+    async def front(_: Request) -> Response:
+        return HTMLResponse(_front(runner), headers=_HEADERS)
+
+    return Starlette(
+        routes=[
+            Route("/metrics", metrics),
+            Route("/-/healthy", healthy),
+            Route("/-/ready", ready),
+            Route("/", front),
+        ]
+    )
+
+
+def _front(runner: Runner) -> str:
+    caught_up = runner.aggregate.caught_up
+    rows = "".join(
+        f"<li><code>{escape(source.name)}</code>{'' if source.name in caught_up else ', being read'}</li>"
+        for source in runner.sources
+    )
+    problem = f"<p><strong>{escape(runner.problem)}</strong></p>" if runner.problem else ""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Agentgauge exporter</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 44rem; padding: 0 1rem; }}
+body {{ color: #0f172a; background: #fff }}
+@media (prefers-color-scheme: dark) {{ body {{ color: #e2e8f0; background: #111217 }} a {{ color: #93c5fd }} }}
+</style>
+</head>
+<body>
+<h1>Agentgauge exporter</h1>
+<p>Version {__version__}. Reads the traces that LLM agents write, and exposes them to Prometheus.</p>
+{problem}
+<h2>Where to look</h2>
+<ul>
+<li><a href="/metrics">/metrics</a>: the page that Prometheus scrapes</li>
+<li><a href="/-/ready">/-/ready</a>: whether every source's backlog has been read</li>
+<li><a href="/-/healthy">/-/healthy</a>: whether the process runs</li>
+</ul>
+<h2>Sources</h2>
+<ul>{rows}</ul>
+</body>
+</html>
+"""
+
+
+def listen(address: str) -> socket.socket:
+    """Bind `host:port` (port 0: a free one). Raises OSError with one line that says how to mend it."""
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=_family(host), backlog=128)
+    except ValueError:
+        raise OSError(f"--listen {address}: should be HOST:PORT, such as 127.0.0.1:9464") from None
+    except OSError as error:
+        raise OSError(f"--listen {address}: {error.strerror}; choose another address or port") from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def serve(runner: Runner, bound: socket.socket) -> None:
+    """Follow the sources and answer on a bound socket until SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        application(runner), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
+    )
+    runner.start()
+    try:
+        uvicorn.Server(config).run(sockets=[bound])
+    finally:
+        runner.stop()

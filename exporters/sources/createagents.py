@@ -1,0 +1,285 @@
+"""createagents: JSONL files of trace events, one folder, a file a day."""
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from json import loads
+from typing import Any
+from urllib.parse import SplitResult
+
+import msgspec
+
+from exporters.sources import Options, Source
+from exporters.sources.files import Files, folder_of
+from exporters.span import Span, error_type
+
+# The framework names a file by day and, past 100 MiB, by second; a rotation by hand adds `.1`.
+FILE_NAME = re.compile(r"traces_.*\.jsonl(\.\d+|-\d{8})?")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = 4102444800.0  # 2100-01-01; a time past it is a broken clock
+_MOST = 2**53  # past it, a float no longer counts by ones
+
+
+class Data(msgspec.Struct, gc=False):
+    """What the framework repeats about a call."""
+
+    model: str | None = None
+    tool_name: str | None = None
+    tokens_used: int | None = None
+
+
+class Metadata(msgspec.Struct, gc=False):
+    """What a line inherits from its chat."""
+
+    streaming: bool | None = None
+    tool_name: str | None = None
+
+
+class Line(msgspec.Struct, gc=False):
+    """One trace event, both dialects. Texts of prompts and results are not even decoded."""
+
+    timestamp: datetime
+    trace_id: str
+    run_id: str
+    event: str
+    operation: str = ""
+    parent_run_id: str | None = None
+    agent_name: str | None = None
+    model: str | None = None
+    status: str | None = None
+    duration_ms: float | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cost_usd: float | None = None
+    data: Data | None = None
+    metadata: Metadata | None = None
+
+
+class _ToolResult(msgspec.Struct, gc=False):
+    result: str = ""
+
+
+class _ToolOutputs(msgspec.Struct, gc=False):
+    outputs: _ToolResult | None = None
+
+
+class _RecordError(Exception):
+    """A record that cannot be used; its text is the reason's label value."""
+
+
+decode = msgspec.json.Decoder(Line).decode
+_decode_result = msgspec.json.Decoder(_ToolOutputs).decode
+
+
+def open_folder(url: SplitResult, options: Options) -> Source:
+    """Open a folder of `traces_*.jsonl`; the cursor has one part a file. Raises SourceError."""
+    files = Files(folder_of(url), FILE_NAME, since=options.since)
+
+    def spans(records: Sequence[bytes]) -> tuple[list[Span], dict[str, int]]:
+        return translate(records, options.environment)
+
+    return Source(options.name, files, spans)
+
+
+def translate(records: Sequence[bytes], environment: str = "") -> tuple[list[Span], dict[str, int]]:
+    """Translate lines of either dialect; return the spans and the count of bad records by reason."""
+    spans: list[Span] = []
+    bad: dict[str, int] = {}
+    for record in records:
+        if not record:
+            continue
+        try:
+            try:
+                line = decode(record)
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+                line = _decode_leniently(record)
+            make = _EVENTS.get(line.event)
+            if make is not None:
+                spans.append(make(line, record, environment))
+            elif line.event != "tool.log":
+                raise _RecordError("unknown_event")
+        except _RecordError as reason:
+            bad[str(reason)] = bad.get(str(reason), 0) + 1
+    return spans, bad
+
+
+def _decode_leniently(record: bytes) -> Line:
+    """Decode a line that is not strict JSON of the known types, or raise _RecordError with the reason.
+
+    Tools put NaN, lone surrogates and broken UTF-8 into their results, which are not ours to
+    judge; a power cut leaves NUL bytes before a line.
+    """
+    try:
+        found = loads(record.strip(b"\0 \t\r").decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise _RecordError("json") from None
+    if not isinstance(found, dict):
+        raise _RecordError("not_an_object")
+    for name in _NUMBERS:
+        if isinstance(found.get(name), float) and not math.isfinite(found[name]):
+            raise _RecordError("non_finite")
+    if isinstance(found.get("timestamp"), str):
+        try:
+            found["timestamp"] = datetime.fromisoformat(found["timestamp"])
+        except ValueError:
+            raise _RecordError("timestamp") from None
+    try:
+        return msgspec.convert({key: _printable(value) for key, value in found.items()}, Line)
+    except msgspec.ValidationError as error:
+        raise _RecordError(_reason(str(error))) from None
+
+
+def _printable(value: Any) -> Any:
+    """Replace lone surrogates, which no encoder takes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: _printable(inner) for key, inner in value.items() if isinstance(inner, str | bool | int)}
+    return value
+
+
+def _reason(said: str) -> str:
+    if "missing required field" in said:
+        return "missing_field"
+    return "timestamp" if "$.timestamp" in said else "wrong_type"
+
+
+def _time(line: Line) -> float:
+    stamp = line.timestamp
+    if stamp.tzinfo is None:
+        stamp = stamp.replace(tzinfo=UTC)
+    seconds = (stamp - _EPOCH).total_seconds()
+    if 0.0 <= seconds < _LATEST:
+        return seconds
+    raise _RecordError("timestamp")
+
+
+def _seconds(line: Line) -> float | None:
+    if line.duration_ms is None:
+        return None
+    if 0.0 <= line.duration_ms < _MOST:
+        return line.duration_ms / 1000.0
+    raise _RecordError("out_of_range")
+
+
+def _provider(operation: str) -> str:
+    """The adapter that wrote the line: `openai_iteration_3` -> openai."""
+    if operation.startswith("openai"):
+        return "openai"
+    return "ollama" if operation.startswith("ollama") else ""
+
+
+def _run_start(line: Line, _: bytes, environment: str) -> Span:
+    return Span(
+        "run", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
+        environment=environment,
+        streaming=line.metadata is not None and line.metadata.streaming is True,
+    )  # fmt: skip
+
+
+def _run_end(line: Line, _: bytes, environment: str) -> Span:
+    span = Span(
+        "run", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
+        line.model or "",
+        environment=environment,
+        duration=_seconds(line),
+        streaming=line.metadata is not None and line.metadata.streaming is True,
+    )  # fmt: skip
+    _put_usage(span, line)
+    if line.error_type or line.error_message:
+        span.error = error_type(line.error_type, line.error_message)
+    elif line.status == "error":
+        span.error = "_OTHER"
+        span.provisional = True
+    return span
+
+
+def _inference_start(line: Line, _: bytes, environment: str) -> Span:
+    return Span(
+        "inference", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
+        line.model or (line.data.model if line.data else None) or "", _provider(line.operation), "chat",
+        environment=environment,
+    )  # fmt: skip
+
+
+def _inference_end(line: Line, _: bytes, environment: str) -> Span:
+    span = Span(
+        "inference", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
+        line.model or (line.data.model if line.data else None) or "", _provider(line.operation), "chat",
+        environment=environment,
+        duration=_seconds(line),
+    )  # fmt: skip
+    _put_usage(span, line)
+    if line.status == "error" or line.error_type:
+        span.error = error_type(line.error_type, line.error_message)
+    return span
+
+
+def _tool_start(line: Line, _: bytes, environment: str) -> Span:
+    return Span(
+        "tool", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
+        tool=_tool(line), environment=environment,
+    )  # fmt: skip
+
+
+def _tool_end(line: Line, record: bytes, environment: str) -> Span:
+    span = Span(
+        "tool", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
+        tool=_tool(line), environment=environment, duration=_seconds(line),
+    )  # fmt: skip
+    if line.status == "error":
+        span.error = error_type(line.error_type, line.error_message or _result(record))
+    return span
+
+
+def _tool(line: Line) -> str:
+    if line.data is not None and line.data.tool_name:
+        return line.data.tool_name
+    if line.metadata is not None and line.metadata.tool_name:
+        return line.metadata.tool_name
+    return line.operation.removeprefix("tool_")
+
+
+def _result(record: bytes) -> str:
+    """The beginning of a tool's result, where the framework puts the text of its error."""
+    try:
+        outputs = _decode_result(record).outputs
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+    return outputs.result[:500] if outputs is not None else ""
+
+
+def _put_usage(span: Span, line: Line) -> None:
+    """Fill in tokens and cost; what is missing stays unknown. Raises _RecordError on impossible numbers."""
+    given, taken, total = line.input_tokens, line.output_tokens, line.total_tokens
+    if total is None and line.data is not None:
+        total = line.data.tokens_used
+    for number in (given, taken, total, line.cost_usd):
+        if number is not None and not 0 <= number < _MOST:
+            raise _RecordError("out_of_range")
+    if total is not None:
+        if given is None and taken is None:
+            span.unsplit_tokens = total
+        elif given is None and taken is not None and taken <= total:
+            given = total - taken
+        elif taken is None and given is not None and given <= total:
+            taken = total - given
+    span.input_tokens = given
+    span.output_tokens = taken
+    span.cost = line.cost_usd
+
+
+_NUMBERS = ("duration_ms", "input_tokens", "output_tokens", "total_tokens", "cost_usd")
+_EVENTS = {
+    "trace.start": _run_start,
+    "trace.end": _run_end,
+    "llm.request": _inference_start,
+    "llm.response": _inference_end,
+    "tool.call": _tool_start,
+    "tool.result": _tool_end,
+}
