@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from exporters.stack import health, past, ports
@@ -34,22 +34,24 @@ def up(settings: Settings) -> int:
     env = environment(settings, running)
     write_prometheus_configuration(settings)
     past.write(settings, env)
-    _write_configuration(settings, running)
+    write_configuration(settings, running)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_configuration(settings))]
-    subprocess.run(command, env=env, cwd=CHECKOUT, check=True)
+    subprocess.run(command, env=env, cwd=settings.home, check=True)
+    _until(lambda: is_running(settings), seconds=15)
     try:
         urls = {part.name: _health(settings, part) for part in running if part.port}
         failed = health.wait(urls, patience=settings.patience, dead=lambda: _given_up(settings))
+        if failed is None:
+            return status(settings)
+        title = next(part.title for part in running if part.name == failed)
+        why = "did not start" if _given_up(settings) else f"did not become well within {settings.patience:g} s"
+        print(f"{title} {why}. The end of {_log(settings, failed)}:\n", file=sys.stderr)
+        print(_log_end(settings, failed) + "\n", file=sys.stderr)
     except BaseException:
         down(settings)
         raise
-    if failed:
-        print(f"{failed} did not become well within {settings.patience:g} s. The end of its log:", file=sys.stderr)
-        print(_log_end(settings, failed), file=sys.stderr)
-        down(settings)
-        print(f"Everything was stopped again. The whole log: {_log(settings, failed)}", file=sys.stderr)
-        return 1
-    return status(settings)
+    down(settings)
+    return 1
 
 
 def down(settings: Settings) -> int:
@@ -59,12 +61,9 @@ def down(settings: Settings) -> int:
         return 0
     pid = int(_control(settings, "pid").stdout)
     _control(settings, "shutdown")
-    end = time.monotonic() + _STOP_SECONDS + 10
-    while _lives(pid):
-        if time.monotonic() > end:
-            print(f"The supervisor (pid {pid}) does not end.", file=sys.stderr)
-            return 1
-        time.sleep(0.1)
+    if not _until(lambda: not _lives(pid), seconds=_STOP_SECONDS + 10):
+        print(f"The supervisor (pid {pid}) does not end.", file=sys.stderr)
+        return 1
     print(f"Agentgauge is stopped. Its data stay in {settings.home}.")
     return 0
 
@@ -98,14 +97,14 @@ def logs(settings: Settings) -> int:
 
 def _given_up(settings: Settings) -> str | None:
     """Name a part that supervisor starts no more."""
-    return next((name for name, state in _states(settings).items() if state in ("FATAL", "STOPPED", "UNKNOWN")), None)
+    return next((name for name, state in _states(settings).items() if state == "FATAL"), None)
 
 
 def _health(settings: Settings, part: Part) -> str:
     return settings.url(part.port, part.health)
 
 
-def _write_configuration(settings: Settings, running: Sequence[Part]) -> None:
+def write_configuration(settings: Settings, running: Sequence[Part]) -> None:
     """Write supervisord.conf (https://supervisord.org/configuration.html), for its owner only."""
     socket = settings.home / "supervisor.sock"
     if len(os.fsencode(socket)) > _LONGEST_SOCKET:
@@ -122,7 +121,7 @@ def _write_configuration(settings: Settings, running: Sequence[Part]) -> None:
 
 def _supervisor(settings: Settings, socket: Path) -> dict[str, dict[str, str]]:
     own = {
-        "directory": str(CHECKOUT),
+        "directory": str(settings.home),
         "pidfile": str(settings.home / "supervisord.pid"),
         "logfile": str(settings.home / "logs" / "supervisor.log"),
         "logfile_maxbytes": "1MB",
@@ -145,12 +144,13 @@ def _program(settings: Settings, part: Part) -> dict[str, str]:
         "command": _escape(shlex.join(part.command)),
         "directory": _escape(str(CHECKOUT)),
         "autorestart": "true",
-        "startretries": "2",
+        "startretries": "1",
         "stopwaitsecs": str(_STOP_SECONDS),
         "stopasgroup": "true",
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": _escape(str(_log(settings, part.name))),
+        # Relative to the run directory: supervisor expands the percent signs of this one twice.
+        "stdout_logfile": str(_log(settings, part.name).relative_to(settings.home)),
         "stdout_logfile_maxbytes": "10MB",
         "stdout_logfile_backups": "2",
     }
@@ -183,6 +183,14 @@ def _log(settings: Settings, name: str) -> Path:
 def _log_end(settings: Settings, name: str, lines: int = 15) -> str:
     log = _log(settings, name)
     return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+
+
+def _until(holds: Callable[[], bool], *, seconds: float) -> bool:
+    """Wait for something to hold; say whether it does."""
+    end = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return held
 
 
 def _lives(pid: int) -> bool:

@@ -1,0 +1,334 @@
+"""The stack as processes: what it is told, what it refuses, and a whole up and down with small parts."""
+
+import os
+import re
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from supervisor.options import ServerOptions
+
+from exporters.stack import debian, health, parts, ports, processes
+from exporters.stack.parts import Part
+from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load, read_env
+
+SERVER = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    numbers = [server.getsockname()[1] for server in sockets]
+    for server in sockets:
+        server.close()
+    return numbers
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> dict[str, str]:
+    numbers = free_ports(len(PORTS))
+    return {
+        "AGENTGAUGE_HOME": str(tmp_path / "home"),
+        "AGENTGAUGE_WAIT": "30",
+        "TRACE_SOURCES": "createagents:///nowhere",
+        "PATH": os.environ["PATH"],
+        **{name: str(number) for name, number in zip(PORTS, numbers, strict=True)},
+    }
+
+
+@pytest.fixture
+def settings(told: dict[str, str]) -> Settings:
+    return load(told)
+
+
+# .env
+
+
+def test_env_is_written_for_its_owner_only_with_two_long_secrets(settings: Settings) -> None:
+    assert stat.S_IMODE(settings.env_file.stat().st_mode) == 0o600
+    secrets = read_env(settings.env_file)
+    assert sorted(secrets) == ["GRAFANA_ADMIN_PASSWORD", "GRAFANA_SECRET_KEY"]
+    # 32 random bytes are 43 characters of base64.
+    assert [len(value) for value in secrets.values()] == [43, 43]
+    assert len(set(secrets.values())) == 2
+
+
+def test_two_homes_get_different_secrets(told: dict[str, str], tmp_path: Path) -> None:
+    first = load(told)
+    second = load({**told, "AGENTGAUGE_HOME": str(tmp_path / "other")})
+    assert not set(read_env(first.env_file).values()) & set(read_env(second.env_file).values())
+
+
+def test_an_env_file_that_is_there_stays_as_it_is(told: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    env = tmp_path / "home" / ".env"
+    env.write_text("GRAFANA_ADMIN_PASSWORD='a password of my own'\n# EXPORTER_PORT=1\nPORTAL_PORT=\n")
+    told.pop("PORTAL_PORT")
+    settings = load(told)
+    assert env.read_text() == "GRAFANA_ADMIN_PASSWORD='a password of my own'\n# EXPORTER_PORT=1\nPORTAL_PORT=\n"
+    assert settings.env["GRAFANA_ADMIN_PASSWORD"] == "a password of my own"
+    assert settings.ports["PORTAL_PORT"] == 8501  # an empty value is not set
+    assert settings.ports["EXPORTER_PORT"] == int(told["EXPORTER_PORT"])
+
+
+def test_the_environment_wins_over_env(told: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".env").write_text("PORTAL_PORT=1111\nTRACE_SOURCES=createagents:///from-env-file\n")
+    assert load({**told, "PORTAL_PORT": "2222"}).ports["PORTAL_PORT"] == 2222
+    assert load({**told, "TRACE_SOURCES": ""}).sources != ("createagents:///from-env-file",)
+    del told["TRACE_SOURCES"]
+    assert load(told).sources == ("createagents:///from-env-file",)
+
+
+def test_the_example_names_every_port_with_its_default_and_no_secret() -> None:
+    example = dict(
+        line.split("=", 1) for line in (CHECKOUT / ".env.example").read_text().splitlines() if re.match(r"\w+=", line)
+    )
+    assert {name: int(example[name]) for name in PORTS} == PORTS
+    assert {name: example[name] for name in example if re.search("PASSWORD|SECRET|KEY|TOKEN", name)} == {
+        "GRAFANA_ADMIN_PASSWORD": "",
+        "GRAFANA_SECRET_KEY": "",
+    }
+
+
+@pytest.mark.parametrize("password", ["", "admin", "short"])
+def test_grafana_is_not_started_with_a_password_that_could_be_guessed(
+    told: dict[str, str], tmp_path: Path, password: str
+) -> None:
+    settings = load({**told, "GRAFANA_ADMIN_PASSWORD": password})
+    grafana = Part(name="grafana", title="Grafana", command=("grafana",))
+    with pytest.raises(StackError, match=r"GRAFANA_ADMIN_PASSWORD .* is missing or shorter than 16 characters"):
+        parts.environment(settings, [grafana])
+
+
+# Which traces
+
+
+def test_sources_given_are_read_and_there_is_no_demo(told: dict[str, str]) -> None:
+    settings = load({**told, "TRACE_SOURCES": "  createagents:///a\tcreatedagents:///b%20c \n"})
+    assert settings.sources == ("createagents:///a", "createdagents:///b%20c")
+    assert settings.demo is None
+
+
+def test_without_sources_the_agents_own_folder_is_read(
+    told: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.pop("TRACE_SOURCES")
+    own = tmp_path / "my home" / ".createagents" / "traces"
+    own.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "my home"))
+    assert load(told).sources == (f"createagents://{tmp_path}/my%20home/.createagents/traces",)
+
+
+def test_a_folder_given_is_read_before_the_agents_own(told: dict[str, str], tmp_path: Path) -> None:
+    told.pop("TRACE_SOURCES")
+    assert load({**told, "TRACES_DIR": str(tmp_path)}).sources == (f"createagents://{tmp_path}",)
+    with pytest.raises(StackError, match="TRACES_DIR is /not/there, and there is no such folder"):
+        load({**told, "TRACES_DIR": "/not/there"})
+
+
+def test_with_nothing_to_read_there_is_the_demo(
+    told: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.pop("TRACE_SOURCES")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = load(told)
+    assert settings.demo == tmp_path / "home" / "demo"
+    assert settings.sources == (f"createagents://{tmp_path}/home/demo",)
+
+
+# Ports
+
+
+@pytest.mark.parametrize("value", ["0", "65536", "http", "-1", "80.5"])
+def test_a_port_that_is_none_is_refused(told: dict[str, str], value: str) -> None:
+    with pytest.raises(StackError, match=f"PORTAL_PORT is {value!r}: give a number from 1 to 65535"):
+        load({**told, "PORTAL_PORT": value})
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_taken_port_is_named_with_who_needs_it_and_who_has_it(settings: Settings, address: str) -> None:
+    number = settings.ports["PORTAL_PORT"]
+    me = f"{Path('/proc/self/comm').read_text().strip()} (pid {os.getpid()})"
+    with socket.create_server((address, number)):
+        with pytest.raises(StackError) as caught:
+            ports.require(settings, {"PORTAL_PORT": "Portal", "EXPORTER_PORT": "Exporter"})
+        assert str(caught.value).startswith(f"Port {number} is taken by {me}, and Portal needs it. Stop that, or")
+        assert re.search(r"choose another: make up PORTAL_PORT=\d{5}$", str(caught.value))
+    ports.require(settings, {"PORTAL_PORT": "Portal"})
+
+
+@pytest.mark.skipif(debian.program("prometheus") is None, reason="needs prometheus")
+def test_make_up_with_a_taken_port_says_one_line_and_starts_nothing(told: dict[str, str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", int(told["PROMETHEUS_PORT"]))):
+        ended = subprocess.run(
+            [sys.executable, "-m", "exporters.stack", "up"],
+            cwd=CHECKOUT,
+            env={**told, "AGENTGAUGE_STACK": "processes"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert f"Port {told['PROMETHEUS_PORT']} is taken by " in ended.stderr
+    assert "Prometheus needs it" in ended.stderr
+    assert not (tmp_path / "home" / "supervisord.pid").exists()
+
+
+def test_a_port_whose_connections_have_just_ended_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", number))
+        accepted, _ = server.accept()
+        accepted.close()  # this end goes to TIME_WAIT
+        client.close()
+        assert not ports.is_free(number)
+    assert ports.is_free(number)
+
+
+# What is generated
+
+
+def test_prometheus_starts_beside_links_to_the_shipped_files_and_targets_of_its_own(settings: Settings) -> None:
+    parts.write_prometheus_configuration(settings)
+    parts.write_prometheus_configuration(settings)  # a second start finds them there
+    home = settings.home / "prometheus"
+    assert (home / "prometheus.yml").resolve() == CHECKOUT / "prometheus" / "prometheus.yml"
+    assert sorted(path.name for path in (home / "rules").glob("*.yml"))
+    exporter, own = settings.ports["EXPORTER_PORT"], settings.ports["PROMETHEUS_PORT"]
+    targets = (home / "targets" / "agentgauge.yml").read_text()
+    # The container's name is the instance here too: a series is the same when the port is another.
+    assert targets == f"- targets: [127.0.0.1:{exporter}]\n  labels: {{instance: 'exporter:9464'}}\n"
+    assert (home / "targets" / "prometheus.yml").read_text() == f"- targets: [127.0.0.1:{own}]\n"
+    promtool = debian.program("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    command = [promtool, "check", "config", home / "prometheus.yml"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_supervisor_reads_what_is_written_for_it_even_with_odd_paths(
+    told: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load({**told, "AGENTGAUGE_HOME": str(tmp_path / "50% of it")})
+    processes.write_configuration(settings, [Part(name="odd", title="Odd", command=("/bin/echo", "a b", "100%", "'"))])
+    monkeypatch.chdir(settings.home)
+    options = ServerOptions()
+    options.realize(["-c", str(settings.home / "supervisord.conf")])
+    [group] = options.process_group_configs
+    [program] = group.process_configs
+    assert program.name == "odd"
+    assert program.command == """/bin/echo 'a b' 100% ''"'"''"""
+    assert program.stdout_logfile == str(settings.home / "logs" / "odd.log")
+    assert program.redirect_stderr
+    assert program.autostart
+    [server] = options.server_configs
+    assert server["file"] == str(settings.home / "supervisor.sock")
+    assert server["chmod"] == 0o700
+    assert stat.S_IMODE((settings.home / "supervisord.conf").stat().st_mode) == 0o600
+
+
+def test_a_home_too_deep_for_a_socket_is_refused(told: dict[str, str], tmp_path: Path) -> None:
+    settings = load({**told, "AGENTGAUGE_HOME": str(tmp_path / ("x" * 100))})
+    with pytest.raises(StackError, match="is too long for a socket: choose another with AGENTGAUGE_HOME"):
+        processes.write_configuration(settings, [])
+
+
+@pytest.mark.skipif(debian.program("prometheus") is None, reason="needs prometheus")
+def test_every_part_listens_on_this_machine_only_and_no_secret_is_in_a_command(told: dict[str, str]) -> None:
+    settings = load({**told, "TRACE_SOURCES": "langfuse+https://user:canary@host"})
+    found = {part.name: part for part in parts.parts(settings)}
+    assert list(found)[:3] == ["exporter", "prometheus", "portal"]
+    assert f"127.0.0.1:{settings.ports['EXPORTER_PORT']}" in found["exporter"].command
+    assert f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_PORT']}" in found["prometheus"].command
+    processes.write_configuration(settings, list(found.values()))
+    written = (settings.home / "supervisord.conf").read_text()
+    assert "canary" not in written
+    assert not any(secret in written for secret in read_env(settings.env_file).values())
+    assert parts.environment(settings, list(found.values()))["TRACE_SOURCES"] == "langfuse+https://user:canary@host"
+
+
+# Up and down, with parts that are small
+
+
+@pytest.fixture
+def small(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Part]]:
+    """Two web servers in place of the parts; a test may add to them. Everything is stopped in the end."""
+    by_name = {
+        name: Part(name=name, title=title, port=port, health="/", command=(*SERVER, str(settings.ports[port])))
+        for name, title, port in (("first", "First", "EXPORTER_PORT"), ("second", "Second", "PORTAL_PORT"))
+    }
+    monkeypatch.setattr(processes, "parts", lambda _: list(by_name.values()))
+    yield by_name
+    processes.down(settings)
+
+
+def test_up_starts_every_part_twice_is_fine_and_down_stops_them(
+    settings: Settings, small: dict[str, Part], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert processes.up(settings) == 0
+    printed = capfd.readouterr().out
+    assert re.search(rf"First +well +{re.escape(settings.url('EXPORTER_PORT'))}\n", printed)
+    assert re.search(rf"Second +well +{re.escape(settings.url('PORTAL_PORT'))}\n", printed)
+    assert not ports.is_free(settings.ports["PORTAL_PORT"])
+
+    assert processes.up(settings) == 0
+    assert "already runs" in capfd.readouterr().out
+
+    assert processes.down(settings) == 0
+    assert f"data stay in {settings.home}" in capfd.readouterr().out
+    assert ports.is_free(settings.ports["EXPORTER_PORT"])
+    assert ports.is_free(settings.ports["PORTAL_PORT"])
+    assert processes.status(settings) == 1
+    assert processes.down(settings) == 0
+    assert capfd.readouterr().out == "Agentgauge does not run: make up starts it.\nAgentgauge does not run.\n"
+
+
+def test_a_part_that_ends_is_named_with_its_last_words_and_everything_is_stopped(
+    settings: Settings, small: dict[str, Part], capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = "import sys; sys.exit('the folder /x is not readable')"
+    small["broken"] = Part(
+        name="broken", title="Broken", port="GRAFANA_PORT", health="/", command=(sys.executable, "-c", words)
+    )
+    assert processes.up(settings) == 1
+    said = capfd.readouterr().err
+    assert "Broken did not start" in said
+    assert "the folder /x is not readable" in said
+    assert not processes.is_running(settings)
+    assert ports.is_free(settings.ports["EXPORTER_PORT"])
+
+
+def test_a_part_that_never_becomes_well_is_named_when_the_time_is_up(
+    settings: Settings, small: dict[str, Part], capfd: pytest.CaptureFixture[str]
+) -> None:
+    small["second"] = replace(small["second"], health="/no-such-page")
+    assert processes.up(replace(settings, patience=2)) == 1
+    assert "Second did not become well within 2 s" in capfd.readouterr().err
+    assert not processes.is_running(settings)
+
+
+def test_a_part_that_is_killed_comes_back(settings: Settings, small: dict[str, Part]) -> None:
+    assert processes.up(settings) == 0
+    number = settings.ports["EXPORTER_PORT"]
+    match = re.search(r"pid (\d+)", ports.holder(number))
+    assert match
+    os.kill(int(match[1]), 9)
+    url = {"first": settings.url("EXPORTER_PORT", "/")}
+    new: list[str] = []
+
+    def another() -> str | None:
+        held = ports.holder(number)
+        new.append(held)
+        return "back" if held != "another process" and match[0] not in held else None
+
+    assert health.wait({"nobody": "http://127.0.0.1:1/"}, patience=20, dead=another) == "back"
+    assert health.wait(url, patience=20, dead=lambda: None) is None
