@@ -136,7 +136,7 @@ def files() -> dict[Path, str]:
         "# The interval is that of the scrape: a new series is shown at 0 once, and a slower rule could miss it.\n"
     )
     return {
-        RULES / "agentgauge.recording.yml": page("agentgauge.recording", "30s", recording_rules()),
+        RULES / "agentgauge.recording.yml": page("agentgauge.recording", "15s", recording_rules()),
         RULES / "agentgauge.alerts.yml": page("agentgauge.alerts", "1m", alert_rules()),
         RULES / "compat" / "agentgauge.compat.yml": page("agentgauge.compat", "5s", compat_rules(), _NOTICE + off),
     }

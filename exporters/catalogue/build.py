@@ -106,7 +106,7 @@ there. Values are bounded in number and length; past the bound a value is `other
 the text of an error.
 """
 
-_RECORDED_INTRODUCTION = """Prometheus records these every 30 seconds, each over the 5 minutes that its name ends
+_RECORDED_INTRODUCTION = """Prometheus records these every 15 seconds, each over the 5 minutes that its name ends
 in. The older names of the conventions (`gen_ai_client_token_usage` and so on) are recorded by
 `prometheus/rules/compat/`, which is off by default.
 """

@@ -1,0 +1,194 @@
+"""Prometheus accepts what is committed, and every rule has a scenario that notices its loss."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from exporters.catalogue.model import Limit, Unit
+from exporters.catalogue.signals import SIGNALS
+from prometheus import build
+
+ROOT = Path(__file__).parents[1]
+HERE = ROOT / "prometheus"
+RULE_FILES = sorted((HERE / "rules").rglob("*.yml"))
+SCENARIOS = sorted((HERE / "tests").glob("*.yml"))
+
+
+def promtool(*arguments: str | Path, cwd: Path = HERE) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["promtool", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def rules(name: str) -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((HERE / "rules" / name).read_text())["groups"]
+    return group["rules"]
+
+
+ALERTS = rules("agentgauge.alerts.yml")
+RECORDED = rules("agentgauge.recording.yml")
+COMPAT = rules("compat/agentgauge.compat.yml")
+
+
+def test_the_configuration_is_accepted_and_takes_the_rules_that_are_on():
+    done = promtool("check", "config", "--lint-fatal", "prometheus.yml")
+    assert done.returncode == 0, done.stderr
+    assert "SUCCESS: 2 rule files found" in done.stdout
+
+
+def test_the_rules_are_accepted_without_a_remark():
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
+    assert done.returncode == 0, done.stderr
+    assert [line.strip() for line in done.stdout.splitlines() if "rules found" in line] == [
+        "SUCCESS: 11 rules found",
+        "SUCCESS: 6 rules found",
+        "SUCCESS: 9 rules found",
+    ]
+
+
+def test_the_scenarios_hold():
+    done = promtool("test", "rules", *SCENARIOS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def lost(rule: dict[str, Any]) -> dict[str, Any]:
+    return rule | {"expr": "vector(1) > 2"}
+
+
+def without_limit(rule: dict[str, Any]) -> dict[str, Any]:
+    return rule | {"expr": re.match(r"\(\n.*?\n\)", rule["expr"], re.DOTALL)[0]} if "alert" in rule else rule
+
+
+def without_condition(rule: dict[str, Any]) -> dict[str, Any]:
+    return rule | {"expr": rule["expr"].split("\nand on (")[0]}
+
+
+def without_hold(rule: dict[str, Any]) -> dict[str, Any]:
+    return rule | {"for": "0s"} if "alert" in rule else rule
+
+
+@pytest.mark.parametrize(
+    ("harm", "count"), [(lost, 26), (without_limit, 11), (without_condition, 4), (without_hold, 11)]
+)
+def test_the_scenarios_notice_what_is_taken_from_a_rule(harm, count, tmp_path):
+    """A negative control: what is taken from every rule makes a scenario of every rule fail."""
+    shutil.copytree(HERE / "rules", tmp_path / "rules")
+    shutil.copytree(HERE / "tests", tmp_path / "tests")
+    harmed = set()
+    for path in (tmp_path / "rules").rglob("*.yml"):
+        document = yaml.safe_load(path.read_text())
+        (group,) = document["groups"]
+        sound, group["rules"] = group["rules"], [harm(rule) for rule in group["rules"]]
+        harmed |= {rule.get("alert") or rule["record"] for rule in group["rules"] if rule not in sound}
+        path.write_text(yaml.safe_dump(document))
+    assert len(harmed) == count
+    done = promtool("test", "rules", *sorted((tmp_path / "tests").glob("*.yml")))
+    assert done.returncode == 1
+    # promtool prints what failed, and of what held nothing.
+    assert {name for name in harmed if name not in done.stdout + done.stderr} == set()
+
+
+def test_the_committed_rules_are_fresh():
+    done = subprocess.run(
+        [sys.executable, "-m", "prometheus.build", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_limit_is_an_alert_and_every_recorded_name_a_rule():
+    assert [rule["alert"] for rule in ALERTS] == [
+        "RunErrorRatioByAgent",
+        "InferenceLatencyByModel",
+        "InferenceErrorRatioByModel",
+        "UnpricedShare",
+        "ToolErrorRatioByTool",
+        "ExporterUp",
+        "SourceUp",
+        "SourceLagBySource",
+        "BadRecordsByReason",
+        "SeriesUsed",
+        "StateUp",
+    ]
+    assert [rule["record"] for rule in RECORDED] == [
+        "agent:agentgauge_runs:error_ratio_rate5m",
+        "model:gen_ai_client_inference_duration_seconds:p95_rate5m",
+        "model:agentgauge_inference_calls:error_ratio_rate5m",
+        "agent:agentgauge_cost_usd:hourly_rate5m",
+        ":agentgauge_inference_calls:unpriced_ratio_rate5m",
+        "tool:agentgauge_tool_calls:error_ratio_rate5m",
+    ]
+
+
+def test_an_alert_reads_so():
+    alert = ALERTS[0]
+    assert alert["expr"] == (
+        "(\n"
+        'sum by (gen_ai_agent_name) (rate(agentgauge_runs_total{outcome="error"}[15m]))\n'
+        "/ (sum by (gen_ai_agent_name) (rate(agentgauge_runs_total[15m])) > 0)\n"
+        ") > 0.2\n"
+        "and on (gen_ai_agent_name) (\n"
+        "sum by (gen_ai_agent_name) (increase(agentgauge_runs_total[15m])) >= 5\n"
+        ")"
+    )
+    assert (alert["for"], alert["labels"]) == ("5m", {"severity": "warning"})
+    assert alert["annotations"]["summary"] == "Too many runs of an agent fail."
+
+
+def test_no_rule_judges_the_ten_largest_only_or_leaves_a_blank():
+    for rule in ALERTS + RECORDED + COMPAT:
+        assert "topk" not in rule["expr"]
+        assert "$w" not in rule["expr"]
+
+
+def test_runbooks_have_the_sections_that_alerts_point_to():
+    runbooks = (ROOT / "docs" / "runbooks.md").read_text()
+    for alert in ALERTS:
+        page, anchor = alert["annotations"]["runbook_url"].split("#")
+        assert page == "docs/runbooks.md"
+        assert f'<a id="{anchor}"></a>\n## {alert["alert"]}\n' in runbooks
+
+
+@pytest.mark.parametrize(
+    ("unit", "by", "window", "text"),
+    [
+        (
+            "currencyUSD",
+            (),
+            "1h",
+            'Spend: ${{ printf "%.2f" $value }}, limit ${{ printf "%.2f" 12.5 }}, over 1h, for at least 5m.',
+        ),
+        (
+            "bytes",
+            ("source", "error_type"),
+            "",
+            'Source {{ or $labels.source "unknown" }}, error type {{ or $labels.error_type "unknown" }}. '
+            "Spend: {{ $value | humanize1024 }}B, limit {{ 12.5 | humanize1024 }}B, for at least 5m.",
+        ),
+    ],
+)
+def test_a_description_has_who_value_limit_and_window(unit, by, window, text):
+    limit = Limit(says="Too much.", do="Less.", above=12.5, window=window or "5m")
+    expr = "sum(rate(x{$where}[$window]))" if window else "sum(x{$where})"
+    signal = replace(SIGNALS["spend"], unit=unit, by=by, expr=expr, limit=limit)
+    assert build.description(signal, limit) == text
+
+
+def test_every_unit_can_be_said_in_an_alert():
+    assert build._HUMAN.keys() == set(get_args(Unit))
+
+
+def test_scrapes_are_bounded_and_exporters_are_scraped_every_five_seconds():
+    config = yaml.safe_load((HERE / "prometheus.yml").read_text())
+    assert config["global"]["scrape_interval"] == "15s"
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert jobs["agentgauge"]["scrape_interval"] == "5s"
+    for job in jobs.values():
+        bounds = (job["sample_limit"], job["body_size_limit"], job["label_value_length_limit"])
+        assert bounds == (20000, "10MB", 512)
+    assert config["storage"] == {"exemplars": {"max_exemplars": 100000}, "tsdb": {"out_of_order_time_window": "6h"}}
+    assert config["rule_files"] == ["rules/*.yml"]

@@ -1,0 +1,164 @@
+"""The committed configuration and rules in a real Prometheus, which scrapes a page and answers."""
+
+import json
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parents[1] / "prometheus"
+
+
+class Page:
+    """An exporter's page, served: a run fails for every three that succeed, one more of each a scrape."""
+
+    def __init__(self, label: str = "bot") -> None:
+        self.label = label
+        self.scrapes = 0
+        page = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page.scrapes += 1
+                body = page.text().encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def text(self) -> str:
+        agent = f'gen_ai_agent_name="{self.label}"'
+        n = self.scrapes
+        return f"""# TYPE agentgauge_runs counter
+agentgauge_runs_total{{{agent},outcome="error"}} {n}
+agentgauge_runs_total{{{agent},outcome="ok"}} {3 * n}
+# TYPE gen_ai_invoke_agent_duration_seconds histogram
+gen_ai_invoke_agent_duration_seconds_bucket{{{agent},le="1.6"}} {n} # {{trace_id="4bf92f3577b34da6"}} 1.5 {time.time()}
+gen_ai_invoke_agent_duration_seconds_bucket{{{agent},le="+Inf"}} {n}
+gen_ai_invoke_agent_duration_seconds_sum{{{agent}}} {1.5 * n}
+gen_ai_invoke_agent_duration_seconds_count{{{agent}}} {n}
+# EOF
+"""
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+class Prometheus:
+    """The answers of a running Prometheus."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str, **parameters: str) -> Any:
+        query = urllib.parse.urlencode(parameters)
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=5) as answer:
+            return json.load(answer)["data"]
+
+    def values(self, expr: str) -> dict[str, float]:
+        """The values of an instant query by the only label that is looked at."""
+        result = self.get("query", query=expr)["result"]
+        return {one["metric"].get("gen_ai_agent_name", ""): float(one["value"][1]) for one in result}
+
+
+def until(ask: Callable[[], Any], seconds: float) -> Any:
+    """Ask until there is an answer, for so long at most."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, f"no answer within {seconds} s"
+        time.sleep(0.2)  # Prometheus announces nothing: it can only be asked
+    return answer
+
+
+@pytest.fixture
+def pages() -> Iterator[list[Page]]:
+    # The second page has a label value past what the configuration takes.
+    found = [Page(), Page("x" * 513)]
+    yield found
+    for page in found:
+        page.stop()
+
+
+@pytest.fixture
+def server(pages: list[Page], tmp_path: Path) -> Iterator[Prometheus]:
+    """A Prometheus that is started as the parts are without Docker: with links to the committed files."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "prometheus.yml").symlink_to(HERE / "prometheus.yml")
+    (tmp_path / "rules").symlink_to(HERE / "rules")
+    (tmp_path / "targets").mkdir()
+    for name, targets in (("agentgauge", [page.address for page in pages]), ("prometheus", [address])):
+        (tmp_path / "targets" / f"{name}.yml").write_text(yaml.safe_dump([{"targets": targets}]))
+    log = tmp_path / "log"
+    command = [
+        "prometheus",
+        f"--config.file={tmp_path / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address={address}",
+        "--enable-feature=exemplar-storage",
+    ]
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        try:
+
+            def ready() -> bool:
+                assert process.poll() is None, log.read_text()
+                try:
+                    with urllib.request.urlopen(f"http://{address}/-/ready", timeout=5) as answer:
+                        return bool(answer.status == 200)
+                except OSError:
+                    return False
+
+            until(ready, 30)
+            yield Prometheus(f"http://{address}")
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def test_a_real_prometheus_scrapes_records_keeps_exemplars_and_refuses_a_page_gone_wild(server, pages):
+    good, wild = pages
+    recorded = until(lambda: server.values("agent:agentgauge_runs:error_ratio_rate5m"), 60)
+    # One run in four failed; the wild page's agent is in nothing.
+    assert recorded == {"bot": pytest.approx(0.25)}
+    assert server.values("sum(agentgauge_runs_total)")[""] % 4 == 0
+
+    exemplars = server.get(
+        "query_exemplars", query="gen_ai_invoke_agent_duration_seconds_bucket", start="0", end=str(time.time())
+    )
+    assert exemplars[0]["exemplars"][0]["labels"] == {"trace_id": "4bf92f3577b34da6"}
+
+    targets = {
+        target["labels"]["instance"]: target for target in server.get("targets", state="active")["activeTargets"]
+    }
+    assert (targets[good.address]["health"], targets[good.address]["lastError"]) == ("up", "")
+    assert targets[good.address]["scrapeInterval"] == "5s"
+    assert targets[wild.address]["health"] == "down"
+    assert targets[wild.address]["lastError"].startswith("label_value_length_limit exceeded")
+
+    groups = {group["name"]: group for group in server.get("rules")["groups"]}
+    assert {name: (group["interval"], len(group["rules"])) for name, group in groups.items()} == {
+        "agentgauge.recording": (15, 6),
+        "agentgauge.alerts": (60, 11),
+    }
+    assert [rule.get("lastError", "") for group in groups.values() for rule in group["rules"]] == [""] * 17
