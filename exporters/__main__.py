@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from exporters import __version__, check, demo
 from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
+from exporters.backfill import History, into_tsdb, pages
 from exporters.once import read
 from exporters.runner import Runner
 from exporters.runs import IDLE_SECONDS
@@ -57,6 +59,31 @@ def _check(options: argparse.Namespace) -> int:
     for line in check.report(open_sources(_urls(options)), _aggregate(options), idle=options.idle_limit):
         print(line)
     return 0
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    now = time.time()
+    history = History(
+        labels=dict(options.label or [("job", "agentgauge")]),
+        since=now - options.since if options.since else 0.0,
+        step=options.step,
+    )
+    sources, aggregate = open_sources(_urls(options)), _aggregate(options)
+    if options.into is not None:
+        blocks = into_tsdb(sources, aggregate, history, options.into, options.idle_limit)
+        print(f"agentgauge: {blocks} blocks of history in {options.into}", file=sys.stderr)
+    else:
+        options.openmetrics.mkdir(parents=True, exist_ok=True)
+        for page in pages(sources, aggregate, history, options.openmetrics, options.idle_limit):
+            print(page)
+    return 0
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[a-zA-Z_]\w*", name) or re.search(r'["\\\n]', value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a label such as instance=127.0.0.1:9464")
+    return name, value
 
 
 def _urls(options: argparse.Namespace) -> list[str]:
@@ -116,6 +143,22 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_once)
     command = commands.add_parser("check", parents=[sources], help="read the stores and say what is in them")
     command.set_defaults(run=_check)
+    command = commands.add_parser(
+        "backfill", parents=[sources], help="write the stores' past for Prometheus, at the spans' own times"
+    )
+    target = command.add_mutually_exclusive_group(required=True)
+    target.add_argument("--into", type=Path, metavar="TSDB_DIR", help="Prometheus' data directory; needs promtool")
+    target.add_argument("--openmetrics", type=Path, metavar="DIR", help="files for promtool, one a block")
+    command.add_argument(
+        "--label",
+        type=_label,
+        action="append",
+        metavar="NAME=VALUE",
+        help="as the scrape sets them, so that past and present are one curve; default: job=agentgauge",
+    )
+    command.add_argument("--since", type=_duration, metavar="TIME", help="such as 30d; default: from the beginning")
+    command.add_argument("--step", type=_duration, metavar="TIME", help="default: 5m, and 1m in the last day")
+    command.set_defaults(run=_backfill)
     command = commands.add_parser("demo", help="write lifelike traces")
     demo.add_arguments(command)
     command.set_defaults(run=demo.command)

@@ -70,7 +70,7 @@ def page(
                 lines += _head(metric, openmetrics=openmetrics)
             for cell in of_kind:
                 for own, child in cell.children[place].items():
-                    lines += _sample(metric, cell, (place, own), child.born <= shown, openmetrics=openmetrics)
+                    lines += sample(metric, cell, (place, own), child.born <= shown, openmetrics=openmetrics)
                     if openmetrics and created:
                         lines.append(f"{metric.name}_created{{{_labels(metric, cell, own)}}} {child.created}")
     lines.append("")
@@ -83,7 +83,7 @@ def _head(metric: Metric, *, openmetrics: bool) -> list[str]:
     return [f"# HELP {name} {metric.help}", f"# TYPE {name} {metric.type}"]
 
 
-def _sample(metric: Metric, cell: Cell, at: tuple[int, str], shown: bool, *, openmetrics: bool) -> list[str]:
+def sample(metric: Metric, cell: Cell, at: tuple[int, str], shown: bool, *, openmetrics: bool) -> list[str]:
     """The lines of one counter or histogram; all zero when its birth is yet to be shown."""
     child = cell.children[at[0]][at[1]]
     prefixes = cell.prefixes.get(at)

@@ -1,7 +1,7 @@
 """Reading stores to their end: what `agentgauge once` prints and `agentgauge check` looks into."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,17 +10,25 @@ from tqdm import tqdm
 from exporters.aggregate import Aggregate
 from exporters.runner import Runner
 from exporters.sources import Source
+from exporters.span import Span
 
 
 @contextmanager
-def read(sources: Sequence[Source], aggregate: Aggregate, *, idle: float) -> Iterator[Runner]:
+def read(
+    sources: Sequence[Source],
+    aggregate: Aggregate,
+    *,
+    idle: float,
+    counted: Callable[[str, Sequence[Span]], None] | None = None,
+) -> Iterator[Runner]:
     """Read sources to their end, with a progress bar on standard error where that is a terminal.
 
-    The state is a directory for the moment, so that memory is bounded as it is for `serve`.
+    The state is a directory for the moment, so that memory is bounded as it is for `serve`;
+    `counted` is told the spans as they are counted.
     Raises SourceError, OSError or StateError.
     """
     with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory:
-        runner = Runner(sources, Path(directory), aggregate, idle=idle, durable=False)
+        runner = Runner(sources, Path(directory), aggregate, idle=idle, durable=False, counted=counted)
         with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None, desc="reading") as bar:
             done: dict[str, int] = {}
 

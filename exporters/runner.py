@@ -43,8 +43,10 @@ class Runner:
         idle: float,
         now: Callable[[], float] = time.time,
         durable: bool = True,
+        counted: Callable[[str, Sequence[Span]], None] | None = None,
     ) -> None:
-        """Open the state. Raises StateInUseError; any other trouble with it is told on the page, and
+        """Open the state; `counted` is told the spans that are being counted, before the commit, and
+        may be told them again after a failed one. Raises StateInUseError; any other trouble with it is told on the page, and
         tried again, because a supervisor that restarts us would not mend it."""
         self.sources = sources
         self.aggregate = aggregate
@@ -53,6 +55,7 @@ class Runner:
         self._directory = directory
         self._durable = durable
         self._now = now
+        self._counted = counted
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -215,6 +218,8 @@ class Runner:
         self.health.took("agentgauge_commit_duration_seconds", time.perf_counter() - began)
 
     def _count(self, name: str, outcome: Outcome) -> None:
+        if self._counted is not None:
+            self._counted(name, outcome.ended)
         self.aggregate.add(name, outcome.ended)
         kinds = Counter(span.kind for span in outcome.ended if not span.usage_only)
         for kind, count in kinds.items():

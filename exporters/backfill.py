@@ -1,0 +1,175 @@
+"""History: the counters at the spans' own times, as blocks that Prometheus can load.
+
+A counter that is read from a backlog appears at its total, and `rate()` of the past is empty. Here
+the same spans are counted again in the order of their times, and the totals are written down step by
+step, ending at the value that the live counter starts from: one curve.
+"""
+
+import shutil
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+from tqdm import tqdm
+
+from exporters.aggregate import PLANS, Aggregate, Cell
+from exporters.exposition import sample
+from exporters.once import read
+from exporters.sources import Source, SourceError
+from exporters.span import Span
+
+# Prometheus looks 5 minutes back for a sample, and a board's shortest windows are of the last day.
+STEP = 300.0
+FINE_STEP = 60.0
+_FINE = 86400.0
+# promtool reads a file once for each block that it spans, so each file is one block: 18 h is one of
+# the sizes that Prometheus itself compacts to.
+BLOCK = 64800
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Span).decode
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What to write: which part of the past (Unix seconds), at which steps, with which labels besides."""
+
+    labels: Mapping[str, str]
+    since: float = 0.0
+    until: float | None = None
+    step: float | None = None
+
+
+def into_tsdb(sources: Sequence[Source], aggregate: Aggregate, history: History, directory: Path, idle: float) -> int:
+    """Write blocks into Prometheus' data directory; return how many.
+
+    A Prometheus that runs finds them within a minute. Raises SourceError when promtool is missing
+    or fails, OSError and StateError as reading does.
+    """
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        raise SourceError("promtool is not on the PATH; install Prometheus, or write files with --openmetrics")
+    blocks = 0
+    directory.mkdir(parents=True, exist_ok=True)
+    # Beside the target: blocks are renamed into it, whole, which needs one file system.
+    with tempfile.TemporaryDirectory(prefix=".backfill-", dir=directory.parent) as drafts:
+        for page in pages(sources, aggregate, history, Path(drafts), idle):
+            made = Path(drafts) / "blocks"
+            command = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(page), str(made)]
+            done = subprocess.run(
+                [*command, f"--max-block-duration={BLOCK}s"], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise SourceError(f"promtool: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+            page.unlink()
+            for block in made.iterdir():
+                if (block / "meta.json").exists():
+                    block.rename(directory / block.name)
+                    blocks += 1
+    return blocks
+
+
+def pages(
+    sources: Sequence[Source], aggregate: Aggregate, history: History, directory: Path, idle: float
+) -> Iterator[Path]:
+    """Write the past as OpenMetrics files, one a block, oldest first; yield each when it is whole.
+
+    Every sample has its time in seconds, and the samples of a series are in the order of time, as
+    `promtool tsdb create-blocks-from openmetrics` wants them: it drops disorder without a word.
+    """
+    with closing(sqlite3.connect(directory / "spans.db", isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = OFF")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("CREATE TABLE spans (time REAL, source TEXT, span BLOB)")
+        db.execute("BEGIN")
+
+        def counted(source: str, spans: Sequence[Span]) -> None:
+            db.executemany("INSERT INTO spans VALUES (?, ?, ?)", [(s.time, source, _encode(s)) for s in spans])
+
+        with read(sources, Aggregate(time.time), idle=idle, counted=counted) as _:
+            pass
+        db.execute("CREATE INDEX by_time ON spans (time)")
+        db.execute("COMMIT")
+        (first, last) = db.execute("SELECT min(time), max(time) FROM spans").fetchone()
+        if first is not None:
+            until = min(last, history.until or last)
+            for block, texts in groupby(_steps(db, aggregate, history, (first, until)), key=lambda step: step[0]):
+                path = directory / f"{block:012d}.om"
+                with path.open("w", encoding="utf-8") as file:
+                    file.writelines(text for _, text in texts)
+                    file.write("# EOF\n")
+                yield path
+    (directory / "spans.db").unlink()
+
+
+def _steps(
+    db: sqlite3.Connection, aggregate: Aggregate, history: History, span: tuple[float, float]
+) -> Iterator[tuple[int, str]]:
+    """Yield for each step the number of its block and the samples of all series."""
+    rows = db.execute("SELECT time, source, span FROM spans ORDER BY time, rowid")
+    row = rows.fetchone()
+    writer = _Writer(aggregate, history.labels)
+    before = span[0] - (history.step or STEP)
+    for at in tqdm(_times(*span, history.step), desc="writing", unit="step", disable=None):
+        spans: dict[str, list[Span]] = {}
+        while row is not None and row[0] <= at:
+            spans.setdefault(row[1], []).append(_decode(row[2]))
+            row = rows.fetchone()
+        for source, ended in spans.items():
+            aggregate.add(source, ended)
+        text = writer.step(at, before)
+        before = at
+        if at >= history.since:
+            yield int(at // BLOCK), text
+
+
+def _times(first: float, last: float, step: float | None) -> list[float]:
+    """The times of the samples: whole steps, finer in the last day unless a step is given, and the end."""
+    times = []
+    at = first - first % STEP
+    while at < last:
+        at += step or (FINE_STEP if at >= last - _FINE else STEP)
+        times.append(min(at, last))
+    return times or [last]
+
+
+class _Writer:
+    """Renders totals as samples with a time; a child that did not change is not rendered again."""
+
+    def __init__(self, aggregate: Aggregate, labels: Mapping[str, str]) -> None:
+        self._aggregate = aggregate
+        self._labels = "".join(f',{name}="{value}"' for name, value in labels.items())
+        self._lines: dict[tuple[Cell, int, str], list[str]] = {}
+
+    def step(self, at: float, before: float) -> str:
+        """Return the samples of every series at a time; a new one begins with 0 at the step before."""
+        lines: list[str] = []
+        for cell in self._aggregate.changed:
+            for place, metric in enumerate(PLANS[cell.key[0]].metrics):
+                for own in cell.children[place]:
+                    key = (cell, place, own)
+                    if key not in self._lines:
+                        zero = sample(metric, cell, (place, own), False, openmetrics=False)
+                        lines += self._at(before, map(self._labelled, zero))
+                    now = sample(metric, cell, (place, own), True, openmetrics=False)
+                    self._lines[key] = [self._labelled(line) for line in now]
+        self._aggregate.changed.clear()
+        for rendered in self._lines.values():
+            lines += self._at(at, rendered)
+        return "".join(lines)
+
+    def _labelled(self, line: str) -> str:
+        series, value = line.rsplit("} ", 1)
+        return f"{series}{self._labels}}} {value}"
+
+    @staticmethod
+    def _at(seconds: float, lines: Iterable[str]) -> list[str]:
+        ending = f" {seconds:.3f}\n"
+        return [line + ending for line in lines]
