@@ -14,6 +14,7 @@ OVERVIEW = Dashboard(
         Row(title="Trend", entries=("runs_by_agent", "spend_by_model")),
         Row(title="Latency", entries=("run_latency", "run_latency_heatmap")),
         Row(title="Tokens and cost", entries=("tokens_by_class", "spend_by_agent")),
+        Row(title="Tools", entries=("calls_by_tool", "tool_error_ratio_by_tool")),
         Row(title="Errors", entries=("run_error_ratio_by_agent", "run_errors_by_type")),
         Row(title="Exporter", entries=("exporter_up", "source_up")),
     ),

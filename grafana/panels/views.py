@@ -1,75 +1,21 @@
-"""Panels: a signal, or a table of signals, as Grafana 12 and 13 read it.
+"""One signal as a panel: a card, lines, bars, a heatmap or a strip of states."""
 
-grafanalib is frozen at Grafana 8: what it writes wrongly or not at all is put right here.
-"""
-
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from grafanalib import core
-from grafanalib._gen import DashboardEncoder
 
-from exporters.catalogue.faults import Query
-from exporters.catalogue.metrics import METRICS, labels_by_series
-from exporters.catalogue.model import Limit, Signal, fill
+from exporters.catalogue.model import Signal
+from grafana.panels import DATASOURCE, Json, live
+from grafana.panels.parts import RATE_STEP, SUBJECTS, describe, empty, figure, steps, target
 
-Json = dict[str, Any]
-
-DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
-# The version of Grafana whose options are written here; a newer one migrates from it.
-PLUGIN_VERSION = "12.0.0"
-# What Grafana reads of a panel; grafanalib also writes the keys of Grafana's Angular past.
-_LIVE = frozenset(
-    ("collapsed", "datasource", "description", "fieldConfig", "gridPos", "id", "interval", "maxDataPoints")
-    + ("options", "panels", "targets", "title", "transformations", "type")
-)
-# Labels whose values are many and named by users. A store may not give one, and Grafana would then
-# call the series "Value", or in a merged table give its number to every line.
-SUBJECTS = ("gen_ai_agent_name", "gen_ai_request_model", "gen_ai_tool_name")
-_NAMELESS = "(unknown)"
-# A point of a rate is a window of minutes, which a handful of runs can fill: at most so many points,
-# and no window below four times this step. Gauges are drawn as finely as the screen allows.
+# A point of a rate is a window of minutes; more points would be windows that hold a run or none.
+# Gauges are drawn as finely as the screen allows.
 _RATE_POINTS = 120
-_RATE_STEP = "1m"
 # Cells of a heatmap, wide enough to be told apart on half a screen.
 _HEATMAP_CELLS = 60
 
-_SERIES_OF = {series: metric for metric in METRICS for series in metric.series}
-_BLANK = {"hideFrom": {"legend": False, "tooltip": False, "viz": False}}
-
-
-def plain(value: object) -> Any:
-    """Return grafanalib's objects as JSON, without what is None; a threshold's null is its -infinity and stays."""
-    return _without_none(json.loads(json.dumps(value, cls=DashboardEncoder)))
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None or key == "value"}
-    return [_without_none(inner) for inner in value] if isinstance(value, list) else value
-
-
-def live(panel: object) -> Json:
-    """Return a panel's JSON with the keys that Grafana reads, and no others."""
-    return {key: value for key, value in plain(panel).items() if key in _LIVE}
-
-
-def families(expr: str) -> list[str]:
-    """Return the names of the families that an expression asks for, as /metrics and docs/metrics.md call them."""
-    names = set()
-    for series in Query.of(expr).series:
-        metric = _SERIES_OF.get(series)
-        names.add(metric.name if metric and metric.type == "histogram" else series)
-    return sorted(names)
-
-
-def describe(signal: Signal) -> str:
-    """Return what a signal means, what to do when it is past its limit, and the metrics behind it."""
-    parts = [signal.means]
-    if signal.limit:
-        parts.append(f"Past the limit: {signal.limit.do}")
-    return "\n\n".join([*parts, f"Metric: {', '.join(families(signal.expr))}"])
+_SHOWN = {"hideFrom": {"legend": False, "tooltip": False, "viz": False}}
 
 
 def signal_panel(signal: Signal, place: Mapping[str, int], where: Mapping[str, str]) -> Json:
@@ -84,64 +30,10 @@ def signal_panel(signal: Signal, place: Mapping[str, int], where: Mapping[str, s
         "gridPos": core.GridPos(**place),
         "targets": [target(signal, where)],
         "maxDataPoints": (_HEATMAP_CELLS if heatmap else _RATE_POINTS) if steady else None,
-        "interval": _RATE_STEP if heatmap else None,
+        "interval": RATE_STEP if heatmap else None,
         "thresholds": steps(signal.limit),
     }
-    return {**live(_VIEWS[signal.view](signal, common)), "pluginVersion": PLUGIN_VERSION}
-
-
-def target(signal: Signal, where: Mapping[str, str], ref: str = "A") -> Json:
-    """Return the Prometheus query of a signal; cards, bars and columns ask for one moment, the rest for a range."""
-    window = "$__range" if signal.over == "range" else "$__rate_interval"
-    expr = fill(signal.expr, where, window, labels_by_series())
-    for label in signal.by:
-        if label in SUBJECTS:
-            expr = f'label_replace({expr}, "{label}", "{_NAMELESS}", "{label}", "")'
-    instant = signal.over == "range" or signal.view == "stat"
-    formats = {"column": "table", "heatmap": "heatmap"}
-    legend = " ".join(f"{{{{{label}}}}}" for label in signal.by) or signal.title
-    return {
-        "datasource": DATASOURCE,
-        "editorMode": "code",
-        "exemplar": _has_exemplars(signal),
-        "expr": expr,
-        "format": formats.get(signal.view, "time_series"),
-        "instant": instant,
-        "interval": _RATE_STEP if signal.over == "rate" and signal.view != "heatmap" else None,
-        "legendFormat": legend,
-        "range": not instant,
-        "refId": ref,
-    }
-
-
-def _has_exemplars(signal: Signal) -> bool:
-    """Dots of single traces belong on quantiles: elsewhere they hide the lines."""
-    known = [_SERIES_OF[series] for series in Query.of(signal.expr).series if series in _SERIES_OF]
-    return signal.by == ("stat",) and signal.unit == "s" and any(metric.exemplars for metric in known)
-
-
-def steps(limit: Limit | None) -> list[Json]:
-    """Return threshold steps that are the alert's own numbers; without a limit nothing is judged."""
-    if limit is None:
-        return [{"color": "text", "value": None}]
-    bad = "red" if limit.severity == "critical" else "orange"
-    if limit.above is not None:
-        return [{"color": "green", "value": None}, {"color": bad, "value": limit.above}]
-    return [{"color": bad, "value": None}, {"color": "green", "value": limit.below}]
-
-
-def empty(signal: Signal) -> list[Json]:
-    """Map NaN and null, which a division by no traffic gives, to the signal's own words."""
-    words = {"color": "text", "index": 0, "text": signal.empty}
-    return [{"type": "special", "options": {"match": "null+nan", "result": words}}]
-
-
-def figure(signal: Signal) -> tuple[str, int | None]:
-    """Return unit and decimals of a number that stands as text.
-
-    Grafana prints 1,449 in `short` without decimals as "1 K", so counts are written out.
-    """
-    return ("locale", 0) if (signal.unit, signal.decimals) == ("short", 0) else (signal.unit, signal.decimals)
+    return live(_VIEWS[signal.view](signal, common))
 
 
 def _stat(signal: Signal, common: Json) -> Any:
@@ -265,7 +157,7 @@ def _heatmap(signal: Signal, common: Json) -> Any:
         "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": False},
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": signal.unit},
     }
-    defaults = {"custom": {**_BLANK, "scaleDistribution": {"type": "linear"}}, "noValue": signal.empty}
+    defaults = {"custom": {**_SHOWN, "scaleDistribution": {"type": "linear"}}, "noValue": signal.empty}
     field_config = {"defaults": {**defaults, "unit": signal.unit}, "overrides": []}
     return core.Panel(**common).panel_json({"type": "heatmap", "fieldConfig": field_config, "options": options})
 
@@ -282,7 +174,7 @@ def _state(signal: Signal, common: Json) -> Any:
         extraJson={
             "fieldConfig": {
                 "defaults": {
-                    "custom": {**_BLANK, "axisPlacement": "auto", "insertNulls": False, "spanNulls": False},
+                    "custom": {**_SHOWN, "axisPlacement": "auto", "insertNulls": False, "spanNulls": False},
                     "noValue": signal.empty,
                     "unit": signal.unit,
                 },

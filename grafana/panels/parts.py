@@ -1,0 +1,88 @@
+"""What panels of every kind are made of: the query, the description, the thresholds, the words for nothing."""
+
+from collections.abc import Mapping
+
+from exporters.catalogue.faults import Query
+from exporters.catalogue.metrics import METRICS, labels_by_series
+from exporters.catalogue.model import Limit, Signal, fill
+from grafana.panels import DATASOURCE, Json
+
+# Labels whose values are many and named by users. A store may not give one, and Grafana would then
+# call the series "Value", or in a merged table give its number to every line.
+SUBJECTS = ("gen_ai_agent_name", "gen_ai_request_model", "gen_ai_tool_name")
+_NAMELESS = "(unknown)"
+# The least step of a rate; no window is below four of them, which a handful of runs can fill.
+RATE_STEP = "1m"
+
+_SERIES_OF = {series: metric for metric in METRICS for series in metric.series}
+
+
+def families(expr: str) -> list[str]:
+    """Return the names of the families that an expression asks for, as /metrics and docs/metrics.md call them."""
+    names = set()
+    for series in Query.of(expr).series:
+        metric = _SERIES_OF.get(series)
+        names.add(metric.name if metric and metric.type == "histogram" else series)
+    return sorted(names)
+
+
+def describe(signal: Signal) -> str:
+    """Return what a signal means, what to do when it is past its limit, and the metrics behind it."""
+    parts = [signal.means]
+    if signal.limit:
+        parts.append(f"Past the limit: {signal.limit.do}")
+    return "\n\n".join([*parts, f"Metric: {', '.join(families(signal.expr))}"])
+
+
+def target(signal: Signal, where: Mapping[str, str], ref: str = "A") -> Json:
+    """Return the Prometheus query of a signal; cards, bars and columns ask for one moment, the rest for a range."""
+    window = "$__range" if signal.over == "range" else "$__rate_interval"
+    expr = fill(signal.expr, where, window, labels_by_series())
+    for label in signal.by:
+        if label in SUBJECTS:
+            expr = f'label_replace({expr}, "{label}", "{_NAMELESS}", "{label}", "")'
+    instant = signal.over == "range" or signal.view == "stat"
+    formats = {"column": "table", "heatmap": "heatmap"}
+    legend = " ".join(f"{{{{{label}}}}}" for label in signal.by) or signal.title
+    return {
+        "datasource": DATASOURCE,
+        "editorMode": "code",
+        "exemplar": _has_exemplars(signal),
+        "expr": expr,
+        "format": formats.get(signal.view, "time_series"),
+        "instant": instant,
+        "interval": RATE_STEP if signal.over == "rate" and signal.view != "heatmap" else None,
+        "legendFormat": legend,
+        "range": not instant,
+        "refId": ref,
+    }
+
+
+def _has_exemplars(signal: Signal) -> bool:
+    """Dots of single traces belong on quantiles: elsewhere they hide the lines."""
+    known = [_SERIES_OF[series] for series in Query.of(signal.expr).series if series in _SERIES_OF]
+    return signal.by == ("stat",) and signal.unit == "s" and any(metric.exemplars for metric in known)
+
+
+def steps(limit: Limit | None) -> list[Json]:
+    """Return threshold steps that are the alert's own numbers; without a limit nothing is judged."""
+    if limit is None:
+        return [{"color": "text", "value": None}]
+    bad = "red" if limit.severity == "critical" else "orange"
+    if limit.above is not None:
+        return [{"color": "green", "value": None}, {"color": bad, "value": limit.above}]
+    return [{"color": bad, "value": None}, {"color": "green", "value": limit.below}]
+
+
+def empty(signal: Signal) -> list[Json]:
+    """Map NaN and null, which a division by no traffic gives, to the signal's own words."""
+    words = {"color": "text", "index": 0, "text": signal.empty}
+    return [{"type": "special", "options": {"match": "null+nan", "result": words}}]
+
+
+def figure(signal: Signal) -> tuple[str, int | None]:
+    """Return unit and decimals of a number that stands as text.
+
+    Grafana prints 1,449 in `short` without decimals as "1 K", so counts are written out.
+    """
+    return ("locale", 0) if (signal.unit, signal.decimals) == ("short", 0) else (signal.unit, signal.decimals)
