@@ -53,6 +53,8 @@ def alert_rules() -> list[Rule]:
                 "summary": limit.says,
                 "description": description(signal, limit),
                 "runbook_url": f"docs/runbooks.md#{signal.name}",
+                "dashboard_uid": limit.dashboard,
+                "panel_id": str(signal.panel_id),
             },
         }
         for signal in SIGNALS.values()

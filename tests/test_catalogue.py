@@ -28,6 +28,7 @@ RATIO = Signal(
     limit=Limit(
         says="Too many runs fail.",
         do="Look at the errors.",
+        dashboard="agents-errors",
         above=0.2,
         window="15m",
         when="sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{$where}[$window])) >= 5",

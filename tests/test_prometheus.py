@@ -1,5 +1,6 @@
 """Prometheus accepts what is committed, and every rule has a scenario that notices its loss."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -153,6 +154,14 @@ def test_runbooks_have_the_sections_that_alerts_point_to():
         assert f'<a id="{anchor}"></a>\n## {alert["alert"]}\n' in runbooks
 
 
+def test_the_dashboards_that_alerts_point_to_show_their_panels():
+    for alert in ALERTS:
+        notes = alert["annotations"]
+        board = ROOT / "grafana" / "provisioning" / "dashboards" / "json" / f"{notes['dashboard_uid']}.json"
+        panels = {str(panel["id"]) for panel in json.loads(board.read_text())["panels"]}
+        assert notes["panel_id"] in panels, alert["alert"]
+
+
 @pytest.mark.parametrize(
     ("unit", "by", "window", "text"),
     [
@@ -172,7 +181,7 @@ def test_runbooks_have_the_sections_that_alerts_point_to():
     ],
 )
 def test_a_description_has_who_value_limit_and_window(unit, by, window, text):
-    limit = Limit(says="Too much.", do="Less.", above=12.5, window=window or "5m")
+    limit = Limit(says="Too much.", do="Less.", dashboard="x", above=12.5, window=window or "5m")
     expr = "sum(rate(x{$where}[$window]))" if window else "sum(x{$where})"
     signal = replace(SIGNALS["spend"], unit=unit, by=by, expr=expr, limit=limit)
     assert build.description(signal, limit) == text

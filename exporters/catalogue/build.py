@@ -159,7 +159,7 @@ def _runbook(signal: Signal, limit: Limit) -> str:
     return f"""<a id="{signal.name}"></a>
 ## {signal.alert}
 
-**{limit.says}** Severity: {limit.severity}. On the boards it is the panel "{signal.title}".
+**{limit.says}** Severity: {limit.severity}. It is the panel "{signal.title}" of the dashboard `{limit.dashboard}`.
 
 **What it means.** {signal.means}
 

@@ -88,11 +88,13 @@ class Limit:
     """Where a signal stops being fine, and what to do then. Becomes an alert and its runbook.
 
     `says` is the alert's first line: one sentence without a value or a label, so that it holds
-    for every alert of a group. `do` begins with the first thing to do.
+    for every alert of a group. `do` begins with the first thing to do. `dashboard` is the uid of
+    the dashboard to open first; it shows the signal.
     """
 
     says: str
     do: str
+    dashboard: str
     above: float | None = None
     below: float | None = None
     window: str = "5m"
