@@ -1,0 +1,96 @@
+"""The portal: the list of tabs, and the frame that is the same around each."""
+
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from streamlit_portal import filters, grafana, settings, widgets
+from streamlit_portal.settings import Settings
+from streamlit_portal.tab import Tab
+from streamlit_portal.tabs import agents, cost, errors, exporter_health, models, overview, tools
+
+TABS = {
+    "Watch": (overview.TAB, agents.TAB, errors.TAB),
+    "Money": (cost.TAB,),
+    "Understand": (models.TAB, tools.TAB),
+    "Govern": (exporter_health.TAB,),
+}
+# Seconds between two looks at the browser's theme, which Streamlit does not report as it changes.
+_LOOK = 2.0
+
+
+def show(tab: Tab, chosen: Settings) -> None:
+    """Draw a page: title, filters, notice, cards, panels and table, each in a slot of its own."""
+    title = st.container(key="title", horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    scope = filters.bar(chosen)
+    healthy = grafana.answers(chosen.grafana_internal, chosen.probe)
+    address = grafana.absolute(chosen.grafana, st.context.url) if chosen.grafana else ""
+    page = widgets.Page(
+        settings=chosen, scope=scope, board=tab.board, grafana=address if healthy and not scope.phone else ""
+    )
+    with title:
+        st.title(tab.title, anchor=False, help=tab.question)
+        if healthy:
+            st.markdown(
+                f"[Open in Grafana :material/open_in_new:]({grafana.link(address, tab.board, scope)})", width="content"
+            )
+    widgets.cards(tab.cards, page)
+    with st.container(key="notice"):
+        if notice := _notice(page, healthy):
+            st.caption(notice)
+    for at, names in enumerate(tab.rows):
+        with st.container(key=f"row-{at}"):
+            widgets.row(names, page)
+        if at == 0 and tab.table:
+            widgets.table(tab.table_title, tab.table, page)
+    st.fragment(_watch, run_every=_LOOK)(chosen, scope.dark, healthy)
+
+
+def _notice(page: widgets.Page, healthy: bool) -> str:
+    """Say in one line why panels are drawn here, or nothing when they are Grafana's."""
+    if page.grafana:
+        return ""
+    if not page.settings.grafana:
+        return "No Grafana is set up here: the portal draws the panels itself, from Prometheus."
+    if healthy:
+        return "On a phone the portal draws the panels itself, from Prometheus; Grafana has them too."
+    return "Grafana does not answer: until it does, the portal draws the same panels itself, from Prometheus."
+
+
+def _watch(chosen: Settings, dark: bool, healthy: bool) -> None:
+    """Draw the page again when the theme was switched or when Grafana came or went."""
+    theme = st.context.theme.type
+    switched = theme is not None and (theme == "dark") != dark
+    if switched or grafana.answers(chosen.grafana_internal, chosen.probe) != healthy:
+        st.rerun()
+
+
+def main() -> None:
+    """Run the open tab; the others cost nothing."""
+    st.set_page_config(
+        page_title="Agentgauge",
+        page_icon=str(Path(__file__).parent / "static" / "icon.svg"),
+        layout="wide",
+        menu_items={"About": "Agentgauge: what LLM agents cost, how fast they are and how often they fail."},
+    )
+    chosen = settings.from_environment()
+    pages = {
+        group: [
+            st.Page(
+                partial(show, tab, chosen),
+                title=tab.title,
+                icon=tab.icon,
+                url_path=tab.path,
+                default=tab is overview.TAB,
+                help=tab.question,
+            )
+            for tab in tabs
+        ]
+        for group, tabs in TABS.items()
+    }
+    st.navigation(pages, position="top").run()
+
+
+if __name__ == "__main__":
+    main()

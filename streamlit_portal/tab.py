@@ -1,0 +1,23 @@
+"""Tab: what one page of the portal shows, in the names of signals."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tab:
+    """A page: a line of cards, rows of panels side by side, and at most one table.
+
+    `question` is what the page answers. `board` is the uid of the Grafana dashboard on which
+    every panel stands too. There are at most four panels, because each embedded one boots all
+    of Grafana. `table` names the signals that are its columns, which share one `by` label.
+    """
+
+    title: str
+    icon: str
+    path: str
+    question: str
+    board: str
+    cards: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    table: tuple[str, ...] = ()
+    table_title: str = ""

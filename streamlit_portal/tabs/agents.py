@@ -1,0 +1,15 @@
+"""Agents: which one fails, is slow, loops or costs most?"""
+
+from streamlit_portal.tab import Tab
+
+TAB = Tab(
+    title="Agents",
+    icon=":material/smart_toy:",
+    path="agents",
+    question="Which agent fails, is slow, loops or costs most?",
+    board="agents-agents",
+    cards=("runs", "run_error_share", "run_latency_p95", "cost_per_ok_run"),
+    table=("agent_runs", "agent_error_share", "agent_latency_p95", "agent_tokens", "agent_spend"),
+    table_title="Agents in the time range",
+    rows=(("runs_by_agent", "run_error_ratio_by_agent"), ("run_latency_heatmap", "calls_per_run")),
+)

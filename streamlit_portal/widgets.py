@@ -1,0 +1,199 @@
+"""Card, panel, table: how a signal is shown, in slots that never move."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pandas as pd
+import streamlit as st
+
+from exporters.catalogue.model import Signal, spoken
+from exporters.catalogue.signals import SIGNALS
+from streamlit_portal import charts, grafana, lines, prometheus, units
+from streamlit_portal.prometheus import Answer, Query
+from streamlit_portal.scope import Scope
+from streamlit_portal.settings import Settings
+
+# A panel of Grafana that is eight grid units high.
+HEIGHT = 296
+_MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]()<>#+-.!|~$:&"})
+_COLOUR = {"lower": "inverse", "higher": "normal", "": "off"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What every widget of a page shares. `grafana` is its address, empty while panels are drawn here."""
+
+    settings: Settings
+    scope: Scope
+    board: str
+    grafana: str
+
+    @property
+    def beat(self) -> float | None:
+        """Seconds between two refreshes of what is drawn here, None while refreshing is off."""
+        return float(self.settings.refresh) if self.scope.live else None
+
+    def now(self) -> float:
+        """The moment that all queries of one beat share, so that they are asked once for everybody."""
+        return time.time() // self.settings.refresh * self.settings.refresh
+
+    def ask(self, queries: Sequence[Query]) -> tuple[Answer, ...]:
+        """Answer queries in their order; see `prometheus.ask`."""
+        return prometheus.ask(self.settings.prometheus, tuple(queries))
+
+
+def plain(text: str) -> str:
+    """Escape text for a place where Streamlit reads Markdown."""
+    return text.replace("\n", " ").translate(_MARKDOWN)
+
+
+def clock(moment: float, zone: str) -> str:
+    """Return HH:MM:SS in a zone that a browser named; in UTC, and saying so, if it is none."""
+    try:
+        return datetime.fromtimestamp(moment, ZoneInfo(zone)).strftime("%H:%M:%S")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return datetime.fromtimestamp(moment, ZoneInfo("UTC")).strftime("%H:%M:%S UTC")
+
+
+def cards(names: Sequence[str], page: Page) -> None:
+    """Draw a line of cards that renews itself without touching the rest of the page."""
+    with st.container(key="cards"):
+        st.fragment(_cards, run_every=page.beat)(tuple(names), page)
+
+
+def _cards(names: tuple[str, ...], page: Page) -> None:
+    signals = [SIGNALS[name] for name in names]
+    now = page.now()
+    answers = page.ask([query for signal in signals for query in _card_queries(signal, page.scope, now)])
+    if any(answer.problem == prometheus.SILENT for answer in answers):
+        address = plain(prometheus.shown_address(page.settings.prometheus))
+        st.markdown(
+            f":red[:material/error: {prometheus.SILENT} at {address}. Tried again every {page.settings.refresh} s.]"
+        )
+    else:
+        when = plain(clock(now, page.scope.zone))
+        st.caption(f"As of {when} · change against the {page.scope.span.words} before")
+    halves = [range(at, min(at + 4, len(signals))) for at in range(0, len(signals), 4)]
+    # Eight in a line where there is room, else four and four, on a phone two and two.
+    with st.grid(len(halves), min_column_width=560, gap="small"):
+        for half in halves:
+            with st.grid(4, min_column_width=130, gap="small"):
+                for at in half:
+                    _card(signals[at], answers[3 * at : 3 * at + 3], page.scope)
+
+
+def _card_queries(signal: Signal, scope: Scope, now: float) -> tuple[Query, Query, Query]:
+    """The value of the range, that of the range before, and the range in coarse steps."""
+    span = scope.span
+    expr = scope.expression(signal, span.seconds)
+    trend = scope.expression(signal, span.coarse)
+    return (
+        Query(expr=expr, end=now),
+        Query(expr=expr, end=now - span.seconds),
+        Query(expr=trend, start=now - span.seconds + span.coarse, end=now, step=span.coarse),
+    )
+
+
+def _card(signal: Signal, answers: Sequence[Answer], scope: Scope) -> None:
+    current, before, trend = answers
+    value, delta = plain(signal.empty), None
+    if current.problem:
+        value = "No answer" if current.problem == prometheus.SILENT else "Refused"
+    elif current.value is not None:
+        value = plain(units.of(signal, current.value))
+        if before.value is not None:
+            delta = units.change(signal, current.value, before.value)
+    st.metric(
+        plain(signal.title),
+        value,
+        delta,
+        delta_color=_COLOUR[signal.better],
+        help=_help(signal, scope, current.problem),
+        border=True,
+        height="content",
+        chart_data=[value for _, value in trend.series[0].points] if trend.series else None,
+        chart_type="area",
+    )
+
+
+def _help(signal: Signal, scope: Scope, problem: str = "") -> str:
+    """The signal's meaning, what the pickers do not narrow, and what went wrong."""
+    ignored = [f"Not narrowed by {word}: this is not known per {word}." for word in scope.ignored(signal)]
+    return plain(" ".join([signal.means, *ignored, problem])).strip()
+
+
+def row(names: Sequence[str], page: Page) -> None:
+    """Draw panels side by side, below each other on a narrow screen."""
+    for place, name in zip(st.columns(len(names)), names, strict=True):
+        with place:
+            panel(SIGNALS[name], page)
+
+
+def panel(signal: Signal, page: Page) -> None:
+    """Draw a signal in its slot: Grafana's own panel, or the same from Prometheus while there is none.
+
+    The slot is keyed and unconditional and the frame's address does not change with time, so a
+    frame stays loaded whatever happens around it.
+    """
+    with st.container(key=f"slot-{signal.name}", border=True, gap="xxsmall"):
+        if page.grafana:
+            st.iframe(grafana.panel(page.grafana, page.board, signal, page.scope), height=HEIGHT, alt=signal.title)
+            st.markdown(
+                f"[Open in Grafana :material/open_in_new:]({grafana.link(page.grafana, page.board, page.scope, signal)})"
+            )
+        else:
+            st.header(plain(signal.title), anchor=False, help=_help(signal, page.scope))
+            st.fragment(_drawing, run_every=page.beat)(signal, page)
+
+
+def _drawing(signal: Signal, page: Page) -> None:
+    scope, now = page.scope, page.now()
+    step = scope.span.step
+    end = now // step * step
+    if signal.view == "bargauge":
+        moments: tuple[float, ...] = (now,)
+        query = Query(expr=scope.expression(signal, scope.span.seconds), end=now)
+    else:
+        moments = lines.grid(end - scope.span.seconds, end, step)
+        query = Query(expr=scope.expression(signal, step), start=moments[0], end=end, step=step)
+    (answer,) = page.ask([query])
+    chart = None if answer.problem else charts.draw(signal, answer, moments, scope.dark, HEIGHT)
+    if chart is None:
+        with st.container(height=HEIGHT, border=False, horizontal_alignment="center", vertical_alignment="center"):
+            st.caption(plain(answer.problem or signal.empty))
+    else:
+        st.altair_chart(chart, alt=f"{signal.title}. {signal.means}", key=f"chart-{signal.name}")
+
+
+def table(title: str, names: Sequence[str], page: Page) -> None:
+    """Draw signals that share a `by` label as the columns of one table, dearest or largest first."""
+    with st.container(key="table", border=True, gap="xxsmall"):
+        st.header(plain(title), anchor=False)
+        st.fragment(_table, run_every=page.beat)(title, tuple(names), page)
+
+
+def _table(title: str, names: tuple[str, ...], page: Page) -> None:
+    signals = [SIGNALS[name] for name in names]
+    now = page.now()
+    answers = page.ask([Query(expr=page.scope.expression(s, page.scope.span.seconds), end=now) for s in signals])
+    problem = next((answer.problem for answer in answers if answer.problem), "")
+    columns = {
+        signal.title: pd.Series({lines.name(signal, s): s.points[-1][1] for s in answer.series}, dtype="float64")
+        for signal, answer in zip(signals, answers, strict=True)
+    }
+    frame = pd.DataFrame(columns)
+    if problem or frame.empty:
+        st.caption(plain(problem or signals[0].empty))
+        return
+    money = next((signal for signal in signals if signal.unit == "currencyUSD"), signals[0])
+    frame = frame.sort_values(money.title, ascending=False)
+    frame.index.name = spoken(signals[0].by[0]).capitalize()
+    shown = {signal.title: lambda value, signal=signal: units.of(signal, value) for signal in signals}
+    st.dataframe(
+        frame.style.format(shown, na_rep="–"),
+        alt=title,
+        column_config={signal.title: st.column_config.Column(help=signal.means) for signal in signals},
+    )
