@@ -23,7 +23,7 @@ COST = Dashboard(
         Row(title="Where", entries=("spend_share_by_agent", "spend_share_by_model")),
         Row(title="Trend", entries=("spend_by_model",)),
         Row(entries=("spend_by_agent", "cost_per_run")),
-        Row(title="Tokens", entries=("tokens_by_class", "tokens_per_call", "output_tokens_per_call")),
+        Row(title="Where the tokens go", entries=("tokens_by_class", "tokens_per_call", "output_tokens_per_call")),
         Row(title="What is known", entries=("spend_by_source_of_price", "unpriced_by_reason", "unpriced_by_model")),
     ),
 )
