@@ -1,15 +1,12 @@
 """Totals: spans into cells, one for each set of label values, within a budget of series."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from exporters.catalogue.metrics import METRICS
-from exporters.catalogue.model import KIND_LABELS, LABELS, Metric
+from exporters.catalogue.model import Metric
+from exporters.feed import PLANS
 from exporters.span import Span
 
 SERIES_LIMIT = 10_000
@@ -53,70 +50,15 @@ class Cell:
     def __init__(self, key: Key) -> None:
         self.key = key
         self.children: list[dict[str, Child]] = [{} for _ in PLANS[key[0]].metrics]
-        # Per metric and own label value: the newest span of each bucket. Not kept over a restart.
-        self.exemplars: dict[tuple[int, str], list[Span | None]] = {}
+        # As `children`, of the histograms with exemplars: the newest span of each bucket. Not kept
+        # over a restart.
+        self.exemplars: list[dict[str, list[Span | None]]] = [{} for _ in self.children]
         # What the page's writer keeps here of each child.
         self.prefixes: dict[tuple[int, str], Any] = {}
         # As last committed.
         self.blob: bytes | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How spans of one kind feed the metrics of that kind; the numbers are places in `metrics`."""
-
-    metrics: tuple[Metric, ...]
-    # The labels that spans fill, in the order of a cell's values.
-    labels: tuple[str, ...]
-    key: Callable[[Span], tuple[str, ...]]
-    # The fields of the metrics in `fed`, in their order.
-    numbers: Callable[[Span], tuple[float | None, ...]]
-    # Metrics that observe or add a number: place, field of the own label, bounds, exemplars.
-    fed: tuple[tuple[int, str, tuple[float, ...], bool], ...]
-    # Those of them that a usage without a call feeds.
-    usage: frozenset[int]
-    # Metrics that count the spans which have something in a field, by it.
-    counted: tuple[tuple[int, str], ...]
-    by_outcome: tuple[int, ...]
-
-
-def _getter(fields: list[str]) -> Callable[[Span], tuple[Any, ...]]:
-    """Return what reads several fields of a span at once; attrgetter does not make a tuple of one."""
-    if len(fields) > 1:
-        return attrgetter(*fields)
-    return lambda span: tuple(getattr(span, field) for field in fields)
-
-
-def _own_field(metric: Metric) -> str:
-    return "outcome" if metric.by == "outcome" else LABELS.get(metric.by, "")
-
-
-def _plan(kind: str) -> Plan:
-    metrics = tuple(metric for metric in METRICS if metric.of == kind)
-    labels = tuple(label for label in KIND_LABELS[kind] if LABELS[label])
-    with_field = [(index, metric) for index, metric in enumerate(metrics) if metric.field]
-    names = [metric.field for _, metric in with_field]
-    return Plan(
-        metrics=metrics,
-        labels=labels,
-        key=_getter([LABELS[label] for label in labels]),
-        numbers=_getter(names),
-        fed=tuple(
-            (
-                index,
-                "outcome" if metric.by == "outcome" else LABELS.get(metric.by, ""),
-                metric.buckets,
-                metric.exemplars,
-            )
-            for index, metric in with_field
-        ),
-        usage=frozenset(index for index, metric in with_field if metric.type == "counter"),
-        counted=tuple((index, metric.only_with) for index, metric in enumerate(metrics) if metric.only_with),
-        by_outcome=tuple(index for index, metric in enumerate(metrics) if metric.by == "outcome" and not metric.field),
-    )
-
-
-PLANS = {kind: _plan(kind) for kind in ("inference", "tool", "run", "source")}
 _PLACES = {metric.name: (kind, place) for kind, plan in PLANS.items() for place, metric in enumerate(plan.metrics)}
 
 
@@ -141,47 +83,17 @@ class Aggregate:
 
     def add(self, source: str, spans: Iterable[Span]) -> None:
         """Count spans of one source that have ended."""
-        changed = self.changed
-        found = {kind: self._found.setdefault((source, kind), {}) for kind in PLANS}
+        changed, bear = self.changed, self._bear
+        kinds = {kind: (self._found.setdefault((source, kind), {}), PLANS[kind]) for kind in PLANS}
         for span in spans:
-            kind = span.kind
-            plan = PLANS[kind]
+            found, plan = kinds[span.kind]
             raw = plan.key(span)
-            cell = found[kind].get(raw)
-            if cell is None:
-                cell = self._cell(source, kind, raw)
+            cell = found.get(raw) or self._cell(source, span.kind, raw)
             changed.add(cell)
-            error, usage_only = span.error, span.usage_only
-            children = cell.children
-            for (place, by, bounds, exemplars), number in zip(plan.fed, plan.numbers(span), strict=True):
-                if number is None or (usage_only and place not in plan.usage):
-                    continue
-                if not by:
-                    own = ""
-                elif by == "outcome":
-                    own = "error" if error else "ok"
-                else:
-                    own = getattr(span, by)
-                child = children[place].get(own)
-                if child is None:
-                    child = self._bear(cell, place, own)
-                if bounds:
-                    bucket = bisect_left(bounds, number)
-                    child.counts[bucket] += 1  # type: ignore[union-attr]
-                    child.sum += number  # type: ignore[union-attr]
-                    if exemplars:
-                        cell.exemplars[place, own][bucket] = span
-                else:
-                    child.value += number  # type: ignore[union-attr]
-            if usage_only:
-                continue
-            for place in plan.by_outcome:
-                children[place]["error" if error else "ok"].value += 1  # type: ignore[union-attr]
-            for place, field in plan.counted:
-                own = getattr(span, field)
-                if own:
-                    child = children[place].get(own) or self._bear(cell, place, own)
-                    child.value += 1  # type: ignore[union-attr]
+            if span.usage_only:
+                plan.feed_usage(span, cell, bear)
+            else:
+                plan.feed(span, cell, bear)
 
     def count(self, source: str, metric: str, own: str = "", by: int = 1) -> None:
         """Add to a counter about the reading of a store, such as `agentgauge_bad_records`."""
@@ -302,7 +214,7 @@ class Aggregate:
         self.born = max(self.born, child.born)
         self.series += series_of(metric)
         if metric.exemplars:
-            cell.exemplars[place, own] = [None] * (len(metric.buckets) + 1)
+            cell.exemplars[place][own] = [None] * (len(metric.buckets) + 1)
 
 
 _encode = msgspec.msgpack.Encoder().encode

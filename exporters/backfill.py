@@ -19,8 +19,9 @@ from pathlib import Path
 import msgspec
 from tqdm import tqdm
 
-from exporters.aggregate import PLANS, Aggregate, Cell
+from exporters.aggregate import Aggregate, Cell
 from exporters.exposition import sample
+from exporters.feed import PLANS
 from exporters.once import read
 from exporters.sources import Source, SourceError
 from exporters.span import Span

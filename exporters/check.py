@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from exporters.aggregate import PLANS, Aggregate, series_of
+from exporters.aggregate import Aggregate, series_of
+from exporters.feed import PLANS
 from exporters.once import read
 from exporters.sources import Source, Translate
 from exporters.span import Span

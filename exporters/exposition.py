@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest as text_of
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_of
 
-from exporters.aggregate import PLANS, Aggregate, Cell, Counter
+from exporters.aggregate import Aggregate, Cell, Counter
 from exporters.catalogue.model import Metric
+from exporters.feed import PLANS
 from exporters.span import Span
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -95,7 +96,7 @@ def sample(metric: Metric, cell: Cell, at: tuple[int, str], shown: bool, *, open
         return [*(f"{prefix}0" for prefix in prefixes[:-1]), f"{prefixes[-1]}0.0"]
     running = list(accumulate(child.counts))
     lines = [f"{prefix}{count}" for prefix, count in zip(prefixes, running, strict=False)]
-    exemplars = cell.exemplars.get(at) if openmetrics else None
+    exemplars = cell.exemplars[at[0]].get(at[1]) if openmetrics else None
     if exemplars is not None:
         for bucket, span in enumerate(exemplars):
             if span is not None:

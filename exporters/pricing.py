@@ -104,9 +104,20 @@ def _price_of_day(provider: str, model: str, day: float) -> _PriceOfDay | None:
             )
         except (LookupError, ValueError):
             continue
-        starts = _tier_starts(found.model_price)
-        return _PriceOfDay(starts, tuple(_rates(found.model_price, start) for start in (0, *starts)))
+        return _by_tier(found.model_price)
     return None
+
+
+# Keyed by the object of the price list, which is the same from day to day until the price changes.
+_TIERS: "dict[int, tuple[ModelPrice, _PriceOfDay]]" = {}
+
+
+def _by_tier(price: "ModelPrice") -> _PriceOfDay:
+    known = _TIERS.get(id(price))
+    if known is None:
+        starts = _tier_starts(price)
+        known = _TIERS[id(price)] = (price, _PriceOfDay(starts, tuple(_rates(price, start) for start in (0, *starts))))
+    return known[1]
 
 
 def _tier_starts(price: "ModelPrice") -> tuple[int, ...]:

@@ -173,22 +173,24 @@ class Runs:
 
     def _end_call(self, trace: OpenTrace, span: Span, outcome: Outcome) -> None:
         """Count a model or tool call that ended, and add it to its run."""
-        if trace.starts:
-            start = trace.starts.pop(span.span_id, None)
-            if start is not None:
-                _join(span, start)
+        start = trace.starts.pop(span.span_id, None)
         counted = trace.counted
         counted[span.span_id] = None
         if len(counted) > SPANS_A_TRACE:
             trace.counted = dict.fromkeys(list(counted)[SPANS_A_TRACE // 2 :])
-        run = self._run_of(trace, span)
+        run = trace.runs[span.parent_id] if span.parent_id in trace.runs else self._run_of(trace, span)
         if span.kind == "inference":
+            if start is not None and not (span.model and span.agent and span.provider):
+                _join(span, start)
             self._price(span)
             _add_usage(trace, run, span)
             if run is not None:
                 run.inference_calls += 1
-        elif run is not None:
-            run.tool_calls += 1
+        else:
+            if start is not None and not span.agent:
+                _join(span, start)
+            if run is not None:
+                run.tool_calls += 1
         outcome.ended.append(span)
 
     def _run_of(self, trace: OpenTrace, span: Span) -> OpenRun | None:
@@ -213,7 +215,7 @@ class Runs:
         run = trace.runs.pop(span.span_id, None) or OpenRun(span)
         _join(span, run.span)
         if not trace.runs:
-            self._give_up(trace, run, outcome)
+            self._give_up(trace, run, outcome, span.time)
         trace.counted[span.span_id] = None
         if not trace.has_usage:
             self._count_usage_of_run(run, span, outcome)
@@ -222,11 +224,14 @@ class Runs:
         if not trace.runs:
             self._close(trace_id, trace)
 
-    def _give_up(self, trace: OpenTrace, run: OpenRun, outcome: Outcome, error: str = "no_response") -> None:
-        """Count what was begun and can no longer end as errors, without duration, usage or cost."""
+    def _give_up(
+        self, trace: OpenTrace, run: OpenRun, outcome: Outcome, time: float, error: str = "no_response"
+    ) -> None:
+        """Count what was begun and can no longer end as errors at a time, without duration, usage or cost."""
+        if not trace.starts:
+            return
         for start in trace.starts.values():
-            start.ended = True
-            start.error = error
+            start.ended, start.error, start.time = True, error, time
             trace.counted[start.span_id] = None
             if start.kind == "inference":
                 run.inference_calls += 1
@@ -260,7 +265,7 @@ class Runs:
             self._end_run(trace_id, trace, trace.held, outcome)
         error = "abandoned" if trace.runs else "no_response"
         first = next(iter(trace.runs.values()), OpenRun(Span("run", False, trace_id, "")))
-        self._give_up(trace, first, outcome, error)
+        self._give_up(trace, first, outcome, trace.touched, error)
         for run in trace.runs.values():
             span = run.span
             span.ended, span.error, span.time = True, "abandoned", trace.touched
