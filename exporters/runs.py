@@ -142,11 +142,11 @@ class Runs:
         outcome = Outcome()
         for trace_id, trace in list(self.open.items()):
             held = trace.held
-            if held is not None and (trace.touched + HELD_SECONDS < now):
+            if trace.touched + self._idle < now:
+                self._abandon(trace_id, outcome)
+            elif held is not None and (trace.touched + HELD_SECONDS < now):
                 self.changed.add(trace_id)
                 self._end_run(trace_id, trace, held, outcome)
-            elif trace.touched + self._idle < now:
-                self._abandon(trace_id, outcome)
         return outcome
 
     def _opened(self, trace_id: str, *, new: bool) -> OpenTrace:
@@ -242,7 +242,7 @@ class Runs:
 
     def _count_usage_of_run(self, run: OpenRun, span: Span, outcome: Outcome) -> None:
         """Count the usage that a store gives only for the whole run, without counting a call."""
-        if span.input_tokens is None and span.output_tokens is None and span.unsplit_tokens is None:
+        if _tokens(span) is None and span.cost is None:
             return
         usage = Span(
             "inference", True, span.trace_id, "", span.span_id, span.time, span.agent, span.model, span.provider,
@@ -302,10 +302,12 @@ def _tokens(span: Span) -> int | None:
 def _add_usage(trace: OpenTrace, run: OpenRun | None, span: Span) -> None:
     """Add a model call's tokens and cost to its run; mark the call when the store has no usage."""
     tokens = _tokens(span)
-    if tokens is None:
-        span.without_usage = True if not span.error else None
-    else:
+    if tokens is not None or span.cost is not None:
         trace.has_usage = True
+    elif span.error:
+        return  # it took nothing, as far as anyone knows
+    if tokens is None and not span.error:
+        span.without_usage = True
     if run is None:
         return
     run.has_usage = run.has_usage or tokens is not None

@@ -184,7 +184,7 @@ def _provider(operation: str) -> str:
 
 
 # The fields of Span by position up to `duration`: by name they would take a tenth of the hot path.
-# A start that is not a run's needs no time of its own.
+# A start needs its time: it is what says that a run without an end is still at work.
 def _run_start(line: Line, _: bytes, environment: str) -> Span:
     span = Span(
         "run", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
@@ -211,7 +211,7 @@ def _run_end(line: Line, _: bytes, environment: str) -> Span:
 
 def _inference_start(line: Line, _: bytes, environment: str) -> Span:
     return Span(
-        "inference", False, line.trace_id, line.run_id, line.parent_run_id or "", 0.0, line.agent_name or "",
+        "inference", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         line.model or _model(line), _provider(line.operation), "chat", "", "", environment,
     )  # fmt: skip
 
@@ -222,14 +222,14 @@ def _inference_end(line: Line, _: bytes, environment: str) -> Span:
         line.model or _model(line), _provider(line.operation), "chat", "", "", environment, "", _seconds(line),
     )  # fmt: skip
     _put_usage(span, line)
-    if line.status == "error" or line.error_type:
+    if line.status == "error" or line.error_type or line.error_message:
         span.error = error_type(line.error_type, line.error_message)
     return span
 
 
 def _tool_start(line: Line, _: bytes, environment: str) -> Span:
     return Span(
-        "tool", False, line.trace_id, line.run_id, line.parent_run_id or "", 0.0, line.agent_name or "",
+        "tool", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         "", "", "", _tool(line), "", environment,
     )  # fmt: skip
 
