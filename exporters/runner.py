@@ -45,9 +45,12 @@ class Runner:
         durable: bool = True,
         counted: Callable[[str, Sequence[Span]], None] | None = None,
     ) -> None:
-        """Open the state; `counted` is told the spans that are being counted, before the commit, and
-        may be told them again after a failed one. Raises StateInUseError; any other trouble with it is told on the page, and
-        tried again, because a supervisor that restarts us would not mend it."""
+        """Open the state.
+
+        `counted` is told the spans that are being counted, before the commit, and may be told them
+        again after a failed one. Raises StateInUseError; any other trouble with the state is told
+        on the page, and tried again, because a supervisor that restarts us would not mend it.
+        """
         self.sources = sources
         self.aggregate = aggregate
         self.health = Health()
@@ -136,7 +139,7 @@ class Runner:
                 spans, bad = source.spans(batch.records)
                 with self._lock:
                     self._commit(source, batch, spans, bad)
-                progress(source, sum(map(len, batch.records)))
+                progress(source, batch.size)
                 more = batch.more
 
     def open_traces(self, source: str) -> Mapping[str, OpenTrace]:

@@ -114,7 +114,8 @@ class Runs:
                 if trace.counted:
                     reopened.append(trace_id)
             changed.add(trace_id)
-            newest = max(newest, time)
+            if time > newest:  # noqa: PLR1730 -- max() takes three times as long, for each span
+                newest = time
             if time > trace.touched:
                 trace.touched = time if time < now else now
             if span_id in trace.counted:
@@ -124,11 +125,11 @@ class Runs:
                     self._end_run(trace_id, trace, span, outcome)
                 else:
                     self._end_call(trace, span, outcome)
-            elif span.kind == "run":
-                trace.runs.setdefault(span_id, OpenRun(span))
-            else:
+            elif span.kind != "run":
                 trace.starts.setdefault(span_id, span)
-            if len(trace.runs) > 1 and span.parent_id:
+            else:
+                trace.runs.setdefault(span_id, OpenRun(span))
+            if span.parent_id and len(trace.runs) > 1:
                 trace.parents[span_id] = span.parent_id
         self.newest = newest
         for trace_id in reopened:

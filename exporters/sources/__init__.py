@@ -30,6 +30,8 @@ class Batch:
 
     records: list[bytes]
     cursor: dict[str, bytes]
+    # Bytes of the store that were read.
+    size: int = 0
     more: bool = False
     bad: dict[str, int] = field(default_factory=dict)
     problem: str = ""

@@ -78,6 +78,7 @@ class Files:
         self._since = since
         self._known: dict[str, Position] = {}
         self._seen: dict[str, tuple[int, int, int, int]] = {}
+        self._sizes: dict[str, int] = {}
         self._open: OrderedDict[str, int] = OrderedDict()
         self._due: set[str] = set()
         # Where files stood that another has taken the name of; they may turn up under a new one.
@@ -91,6 +92,7 @@ class Files:
             os.close(descriptor)
         self._open.clear()
         self._seen.clear()
+        self._sizes.clear()
         self._known = {name: _decode(value) for name, value in cursor.items()}
         self._next_scan = 0.0
 
@@ -100,22 +102,24 @@ class Files:
         self._due |= {name for name in self._watch.taken() if self._names.fullmatch(name)}
         if time.monotonic() >= self._next_scan:
             self._scan(batch)
-        room = BATCH_BYTES
         for name in sorted(self._due):
             try:
-                room -= self._read(name, batch, room)
+                batch.size += self._read(name, batch)
             except OSError as error:
                 batch.problem = f"{self.folder / name}: {error.strerror}"
                 self._due.discard(name)
-            if room <= 0:
+            # One file to its end before the next: the store's order is that of its file names.
+            if name in self._due or batch.size >= BATCH_BYTES:
                 break
         batch.more = bool(self._due)
         return batch
 
     def backlog(self) -> int:
         """Return the bytes that the files hold past their offsets, as of the last look at each."""
-        sizes = ((name, seen[2]) for name, seen in self._seen.items())
-        return sum(max(0, size - self._known[name].offset) for name, size in sizes if name in self._known)
+        return sum(
+            max(0, size - (self._known[name].offset if name in self._known else 0))
+            for name, size in self._sizes.items()
+        )
 
     def wait(self, seconds: float) -> None:
         """Return when the operating system says that the folder changed, or after `seconds`."""
@@ -137,7 +141,9 @@ class Files:
                 if not self._names.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
                     continue
                 present.add(entry.name)
-                if self._seen.get(entry.name) != _look(entry.stat(follow_symlinks=False)):
+                look = _look(entry.stat(follow_symlinks=False))
+                self._sizes[entry.name] = look[2]
+                if self._seen.get(entry.name) != look:
                     self._due.add(entry.name)
         # New names first: one of them may be a file that is gone under its old name.
         for name in self._known.keys() - present:
@@ -148,7 +154,7 @@ class Files:
         # A folder of many thousand files is looked at less often.
         self._next_scan = time.monotonic() + max(SCAN_SECONDS, 20 * (time.monotonic() - began))
 
-    def _read(self, name: str, batch: Batch, room: int) -> int:
+    def _read(self, name: str, batch: Batch) -> int:
         """Read new lines of one file into the batch; return how many bytes they took."""
         path = self.folder / name
         try:
@@ -173,6 +179,7 @@ class Files:
         taken, ended = self._take(name, descriptor, batch)
         if ended:
             self._seen[name] = _look(there)
+            self._sizes[name] = there.st_size
             self._due.discard(name)
         return taken
 
@@ -197,9 +204,11 @@ class Files:
         elif not ended and b"\n" not in data:
             data, ended, skipping = self._take_long(descriptor, position.offset, batch)
         else:
-            data = data[: data.rfind(b"\n") + 1]
-            if data:
-                batch.records += data[:-1].split(b"\n")
+            lines = data.split(b"\n")
+            unfinished = lines.pop()
+            if unfinished:
+                data = data[: -len(unfinished)]
+            batch.records += lines
         if data:
             self._known[name] = _moved_past(data, descriptor, position, skipping=skipping)
             batch.cursor[name] = _encode(self._known[name])
@@ -251,6 +260,7 @@ class Files:
     def _forget(self, name: str, batch: Batch) -> None:
         self._due.discard(name)
         self._seen.pop(name, None)
+        self._sizes.pop(name, None)
         if self._known.pop(name, None) is not None:
             batch.cursor[name] = b""
 
