@@ -26,8 +26,7 @@ class Row:
         count = len(self.entries)
         if not count or COLUMNS % count or (count > 3 and views != {"stat"}):
             raise ValueError(f"{count} panels do not fill a row: {self.entries}")
-        height = 4 if views == {"stat"} else 6 if views == {"state"} else 8
-        return COLUMNS // count, height
+        return COLUMNS // count, 4 if views in ({"stat"}, {"state"}) else 8
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,10 +115,15 @@ def asked(query: str) -> Iterator[tuple[str, set[str]]]:
     for series, inside in re.findall(r"([a-zA-Z_:][\w:]*)\{([^{}]*)\}", bare):
         yield series, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside))
     # A series without braces stands where a window or an operator follows, not a parenthesis.
-    named = re.sub(r"\{[^{}]*\}|\[[^\]]*\]|\b(?:by|on) \([^)]*\)", " ", bare)
+    named = re.sub(r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\b(?:by|on) \([^)]*\)", " ", bare)
     for name in re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", named):
         if name not in ("or", "and", "unless"):
             yield name, set()
+
+
+def test_the_reader_of_queries_finds_series_and_matchers():
+    query = 'sum by (a) (rate(x_total{b="c{d",e=~".*"}[5m])) / on (a) (y > 0) or label_replace(z_sum, "f", "g", "", "")'
+    assert list(asked(query)) == [("x_total", {"b", "e"}), ("y", set()), ("z_sum", set())]
 
 
 def test_what_is_committed_is_what_the_signals_give(capsys):
@@ -342,6 +347,14 @@ def test_a_model_without_a_name_is_said_to_be_unknown():
     (target,) = panel("agents-cost", "Spend by model")["targets"]
     assert target["expr"].startswith("label_replace(topk(10, sum by (gen_ai_request_model) (increase(")
     assert target["expr"].endswith(', "gen_ai_request_model", "(unknown)", "gen_ai_request_model", "")')
+
+
+def test_an_exporter_that_was_never_there_is_said_to_be_none():
+    (target,) = panel("agents-exporter-health", "Exporters up")["targets"]
+    assert target["expr"].endswith(', "instance", "No exporter is known", "instance", "")')
+    (other,) = panel("agents-exporter-health", "State writable")["targets"]
+    assert other["expr"] == "min(agentgauge_state_up)"
+    assert other["legendFormat"] == "State writable"
 
 
 def test_exemplars_are_shown_on_latency_and_nowhere_else():

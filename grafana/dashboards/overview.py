@@ -16,6 +16,6 @@ OVERVIEW = Dashboard(
         Row(title="Tokens and cost", entries=("tokens_by_class", "spend_by_agent")),
         Row(title="Tools", entries=("calls_by_tool", "tool_error_ratio_by_tool")),
         Row(title="Errors", entries=("run_error_ratio_by_agent", "run_errors_by_type")),
-        Row(title="Exporter", entries=("exporter_up", "source_up")),
+        Row(title="Exporter", entries=("source_up",)),
     ),
 )

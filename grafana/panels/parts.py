@@ -7,10 +7,8 @@ from exporters.catalogue.metrics import METRICS, labels_by_series
 from exporters.catalogue.model import Limit, Signal, fill
 from grafana.panels import DATASOURCE, Json
 
-# Labels whose values are many and named by users. A store may not give one, and Grafana would then
-# call the series "Value", or in a merged table give its number to every line.
+# Labels whose values are many and named by users, and that a store may not give.
 SUBJECTS = ("gen_ai_agent_name", "gen_ai_request_model", "gen_ai_tool_name")
-_NAMELESS = "(unknown)"
 # The least step of a rate; no window is below four of them, which a handful of runs can fill.
 RATE_STEP = "1m"
 
@@ -39,8 +37,8 @@ def target(signal: Signal, where: Mapping[str, str], ref: str = "A") -> Json:
     window = "$__range" if signal.over == "range" else "$__rate_interval"
     expr = fill(signal.expr, where, window, labels_by_series())
     for label in signal.by:
-        if label in SUBJECTS:
-            expr = f'label_replace({expr}, "{label}", "{_NAMELESS}", "{label}", "")'
+        if name := _nameless(signal, label):
+            expr = f'label_replace({expr}, "{label}", "{name}", "{label}", "")'
     instant = signal.over == "range" or signal.view == "stat"
     formats = {"column": "table", "heatmap": "heatmap"}
     legend = " ".join(f"{{{{{label}}}}}" for label in signal.by) or signal.title
@@ -56,6 +54,16 @@ def target(signal: Signal, where: Mapping[str, str], ref: str = "A") -> Json:
         "range": not instant,
         "refId": ref,
     }
+
+
+def _nameless(signal: Signal, label: str) -> str:
+    """Return what a series without this label is called, or "" where every series has it.
+
+    Grafana would call it "Value", and in a merged table give its number to every line.
+    """
+    if label in SUBJECTS:
+        return "(unknown)"
+    return signal.empty if signal.view == "state" else ""
 
 
 def _has_exemplars(signal: Signal) -> bool:
