@@ -35,20 +35,16 @@ class Part:
 
 
 def parts(settings: Settings) -> list[Part]:
-    """Return the parts in the order in which they start. Grafana is one only where it is installed."""
+    """Return the parts in the order in which people are told of them. Grafana is one only where it is installed."""
     python = (sys.executable, "-m")
     store = settings.home / "prometheus"
     found = [
         Part(
-            name="exporter",
-            title="Exporter",
-            port="EXPORTER_PORT",
-            health="/-/healthy",
-            command=(
-                *(*python, "exporters", "serve"),
-                *("--listen", f"127.0.0.1:{settings.ports['EXPORTER_PORT']}"),
-                *("--state", str(settings.home / "exporter")),
-            ),
+            name="portal",
+            title="Portal",
+            port="PORTAL_PORT",
+            health="/_stcore/health",
+            command=(*python, "streamlit_portal", "--port", str(settings.ports["PORTAL_PORT"])),
         ),
         Part(
             name="prometheus",
@@ -64,18 +60,22 @@ def parts(settings: Settings) -> list[Part]:
             ),
         ),
         Part(
-            name="portal",
-            title="Portal",
-            port="PORTAL_PORT",
-            health="/_stcore/health",
-            command=(*python, "streamlit_portal", "--port", str(settings.ports["PORTAL_PORT"])),
+            name="exporter",
+            title="Exporter",
+            port="EXPORTER_PORT",
+            health="/-/healthy",
+            command=(
+                *(*python, "exporters", "serve"),
+                *("--listen", f"127.0.0.1:{settings.ports['EXPORTER_PORT']}"),
+                *("--state", str(settings.home / "exporter")),
+            ),
         ),
     ]
-    if settings.demo:
-        command = (*python, "exporters", "demo", str(settings.demo))
-        found.insert(0, Part(name="demo", title="Demo", command=command))
     if grafana := _grafana_command():
-        found.append(Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/api/health", command=grafana))
+        part = Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/api/health", command=grafana)
+        found.insert(1, part)
+    if settings.demo:
+        found.append(Part(name="demo", title="Demo", command=(*python, "exporters", "demo", str(settings.demo))))
     return found
 
 

@@ -5,13 +5,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
-from exporters.stack.parts import INSTANCE, prometheus
+from exporters.stack.parts import INSTANCE
 from exporters.stack.settings import Settings, StackError
 
 HISTORY = "7d"
-STEP = "5m"
 
 
 def write(settings: Settings, env: Mapping[str, str]) -> None:
@@ -24,24 +22,19 @@ def write(settings: Settings, env: Mapping[str, str]) -> None:
     """
     if settings.demo is None:
         return
+    agentgauge = (sys.executable, "-m", "exporters")
     if not settings.demo.exists():
         print(f"Writing the demo's past ({HISTORY}) ...", flush=True)
         draft = _fresh(settings.home / "demo.draft")
-        _run(settings, env, [sys.executable, "-m", "exporters", "demo", str(draft), "--history", HISTORY, "--once"])
+        _run(settings, env, [*agentgauge, "demo", str(draft), "--history", HISTORY, "--once"])
         draft.rename(settings.demo)
     data = settings.home / "prometheus" / "data"
     if not data.exists():
         print("Loading it into Prometheus ...", flush=True)
         draft = _fresh(data.with_name("data.draft"))
-        draft.mkdir(parents=True)
-        page = settings.home / "history.om"
-        with page.open("w", encoding="utf-8") as out:
-            command = [sys.executable, "-m", "exporters", "history", *settings.sources, "--step", STEP]
-            _run(settings, env, [*command, "--instance", INSTANCE], stdout=out)
-        promtool = [prometheus("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
-        _run(settings, env, [*promtool, str(page), str(draft)])
+        labels = ("--label", "job=agentgauge", "--label", f"instance={INSTANCE}")
+        _run(settings, env, [*agentgauge, "backfill", "--into", str(draft), *labels, *settings.sources])
         draft.rename(data)
-        page.unlink()
 
 
 def _fresh(path: Path) -> Path:
@@ -49,10 +42,8 @@ def _fresh(path: Path) -> Path:
     return path
 
 
-def _run(settings: Settings, env: Mapping[str, str], command: list[str], stdout: IO[str] | None = None) -> None:
-    """Run a step; its complaints go to the terminal."""
-    ended = subprocess.run(
-        command, env=dict(env), cwd=settings.home, stdin=subprocess.DEVNULL, stdout=stdout, check=False
-    )
+def _run(settings: Settings, env: Mapping[str, str], command: list[str]) -> None:
+    """Run a step; what it says goes to the terminal."""
+    ended = subprocess.run(command, env=dict(env), cwd=settings.home, stdin=subprocess.DEVNULL, check=False)
     if ended.returncode:
-        raise StackError(f"{' '.join(command[:4])} ... ended with code {ended.returncode}; its words stand above.")
+        raise StackError(f"agentgauge {command[3]} ended with code {ended.returncode}; its words stand above.")

@@ -82,7 +82,7 @@ def status(settings: Settings) -> int:
         print(f"  {part.title:<11} {'well' if well else states[part.name].lower():<9} {where}")
     if "grafana" not in states:
         print("  Grafana     none      not installed here; the portal draws the same panels itself")
-    print(f"Traces: {' '.join(settings.sources)}\nLogs:   {settings.home / 'logs'} (make logs)")
+    print(f"Traces: {' '.join(settings.sources)}\nLogs:   {settings.home / 'logs'}, or make logs")
     return 0 if all_well else 1
 
 
