@@ -1,65 +1,64 @@
 """Charts: a signal drawn from PromQL with Altair, with the title, unit and colours that Grafana has."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import altair as alt
 
 from exporters.catalogue.model import Signal
-from streamlit_portal import colours, lines, units
+from streamlit_portal import axes, colours, lines, units
+from streamlit_portal.axes import Look
 from streamlit_portal.lines import Line
 from streamlit_portal.prometheus import Answer
 
-Layered = alt.Chart | alt.LayerChart
+Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
 
 _WHEN = "%a %d %b %H:%M"
 _STATES = (("Up", "green"), ("Down", "red"))
 # From few to many on Grafana's ground, both ends visible on it.
 _HEAT = {False: ("#D0E2FB", "#0B3D91"), True: ("#1D3A63", "#B9D4FF")}
 _GAPS: Literal["break-paths-show-path-domains"] = "break-paths-show-path-domains"
-# Pixels of a name beside a bar or in a legend; longer ones end in three dots and are whole under the pointer.
-_NAME = 170
 
 
-def draw(signal: Signal, answer: Answer, moments: Sequence[float], dark: bool, height: int) -> Layered | None:
-    """Return the chart of a signal, `height` pixels high, or None when there is nothing to draw.
+def draw(signal: Signal, answer: Answer, moments: Sequence[float], look: Look) -> Drawn | None:
+    """Return the chart of a signal, or None when there is nothing to draw.
 
     `moments` is the grid of the range query; for a bar gauge, which is one moment, it has one.
     """
+    chart: Drawn | None = None
     if signal.view == "heatmap":
-        chart = _heatmap(signal, lines.buckets(answer, moments), moments, dark)
+        chart = _heatmap(signal, lines.buckets(answer, moments), moments, look)
     elif found := lines.lines(signal, answer, moments):
         if signal.view == "bargauge":
-            chart = _bars(signal, found, dark)
+            chart = _bars(signal, found, look)
         elif signal.view == "state":
-            chart = _states(found, moments, dark)
+            chart = _states(found, moments, look)
         else:
-            chart = _series(signal, found, moments, dark)
-    else:
-        chart = None
-    return chart.properties(height=height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2}) if chart else None
+            chart = _series(signal, found, moments, look)
+    if chart is None:
+        return None
+    return chart.properties(height=look.height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2})
 
 
-def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], dark: bool) -> alt.LayerChart:
+def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> Drawn:
     """Lines over a faint ground, stacked where they are parts of a whole, and a rule that reads them."""
     stacked = signal.view == "stacked"
     rows = _rows(lines.stacked(found) if stacked else found, moments, stacked)
     top = max(row["high"] for row in rows if row["high"] is not None)
     limit = signal.limit.above if signal.limit and (signal.limit.above or 0) <= 2 * top else None
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=_time(moments),
-        y=_values(signal, max(top, limit or 0.0)),
-        color=_colour(signal, found, dark),
+        x=axes.time(moments),
+        y=axes.values(signal, max(top, limit or 0.0)),
+        color=axes.colour(signal, found, look),
     )
     layers: list[Any] = [
-        base.mark_area(opacity=0.25 if stacked else 0.1, invalid=_GAPS).encode(y2="low:Q"),
+        base.mark_area(opacity=0.25 if stacked else 0.1 if len(found) == 1 else 0.04, invalid=_GAPS).encode(y2="low:Q"),
         base.mark_line(strokeWidth=1.5, invalid=_GAPS),
         base.transform_filter("datum.alone").mark_point(size=18, filled=True, opacity=1),
     ]
     if limit:
-        layers.append(_limit(signal, limit, dark))
-    return alt.layer(*layers, _reading(signal, found, moments, dark))
+        layers.append(_limit(signal, limit, look))
+    return alt.layer(*layers, _reading(signal, found, moments, look))
 
 
 def _rows(found: Sequence[Line], moments: Sequence[float], stacked: bool) -> list[dict[str, Any]]:
@@ -84,21 +83,21 @@ def _rows(found: Sequence[Line], moments: Sequence[float], stacked: bool) -> lis
     return rows
 
 
-def _reading(signal: Signal, found: Sequence[Line], moments: Sequence[float], dark: bool) -> alt.Chart:
+def _reading(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.Chart:
     """A rule under the pointer that names the moment and every line's value there.
 
     The columns are numbered, because a name may hold anything, and Vega reads dots and brackets.
     """
     rows = []
     for index, moment in enumerate(moments):
-        shown = {f"v{at}": _shown(signal, line.values[index]) for at, line in enumerate(found)}
+        shown = {f"v{at}": units.of(signal, line.values[index]) for at, line in enumerate(found)}
         rows.append({"time": int(moment * 1000), **shown})
     hover = alt.selection_point(
         name="hover", fields=["time"], nearest=True, on="pointerover", clear="pointerout", empty=False
     )
-    return (
+    drawn: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows), name="reading")
-        .mark_rule(color=colours.TEXT[dark])
+        .mark_rule(color=colours.TEXT[look.dark])
         .encode(
             x=alt.X("time:T"),
             opacity=alt.when(hover).then(alt.value(0.5)).otherwise(alt.value(0)),
@@ -109,37 +108,44 @@ def _reading(signal: Signal, found: Sequence[Line], moments: Sequence[float], da
         )
         .add_params(hover)
     )
+    return drawn
 
 
-def _limit(signal: Signal, limit: float, dark: bool) -> alt.LayerChart:
+def _limit(signal: Signal, limit: float, look: Look) -> Drawn:
     """The alert's own number, dashed and named."""
     row = [{"high": limit, "words": f"limit {units.tick(limit, signal.unit)}"}]
     base = alt.Chart(alt.InlineData(values=row)).encode(y="high:Q")
-    colour = colours.named("dark-red" if not dark else "light-red", dark)
+    colour = colours.named("dark-red" if not look.dark else "light-red", look.dark)
     return alt.layer(
         base.mark_rule(strokeDash=[6, 4], color=colour),
-        base.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color=colour, fontSize=11).encode(
-            x=alt.value(0), text="words:N"
+        base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=colour, fontSize=11).encode(
+            x=alt.value("width"), text="words:N"
         ),
     )
 
 
-def _bars(signal: Signal, found: Sequence[Line], dark: bool) -> alt.LayerChart:
+def _bars(signal: Signal, found: Sequence[Line], look: Look) -> Drawn:
     """The largest first, each with its name before and its value behind."""
-    rows = [{"name": line.name, "high": line.size, "words": units.of(signal, line.size)} for line in found]
+    largest = sorted(found, key=lambda line: line.size, reverse=True)
+    rows = [{"name": line.name, "high": line.size, "words": units.of(signal, line.size)} for line in largest]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y("name:N", sort="-x", title=None, axis=alt.Axis(labelLimit=_NAME, ticks=False, domain=False)),
+        y=alt.Y(
+            "name:N",
+            sort=[line.name for line in largest],
+            title=None,
+            axis=alt.Axis(labelLimit=axes.NAME, ticks=False, domain=False),
+        ),
         tooltip=[alt.Tooltip("name:N", title=signal.title), alt.Tooltip("words:N", title="Value")],
     )
     reach = max(line.size for line in found) * 1.18 or 1.0
     across = alt.X("high:Q", axis=None, scale=alt.Scale(domain=[0, reach], nice=False))
     return alt.layer(
-        base.mark_bar(size=18, cornerRadiusEnd=2).encode(x=across, color=_colour(signal, found, dark).legend(None)),
-        base.mark_text(align="left", dx=5, fontSize=12, color=colours.TEXT[dark]).encode(x=across, text="words:N"),
+        base.mark_bar(size=18, cornerRadiusEnd=2).encode(x=across, color=axes.colour(signal, found, look).legend(None)),
+        base.mark_text(align="left", dx=5, fontSize=12, color=colours.TEXT[look.dark]).encode(x=across, text="words:N"),
     )
 
 
-def _heatmap(signal: Signal, found: Sequence[Line], moments: Sequence[float], dark: bool) -> alt.Chart | None:
+def _heatmap(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.Chart | None:
     """How many in each bucket and step; empty cells stay empty."""
     if not found:
         return None
@@ -151,18 +157,25 @@ def _heatmap(signal: Signal, found: Sequence[Line], moments: Sequence[float], da
         for moment, value in zip(moments, line.values, strict=True)
         if value is not None and value >= 0.01
     ]
-    return (
+    drawn: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_rect()
         .encode(
-            x=_time(moments),
+            x=axes.time(moments),
             x2="until:T",
             y=alt.Y("name:N", sort=names[::-1], title=None, scale=alt.Scale(domain=names[::-1])),
             color=alt.Color(
                 "count:Q",
-                title="count per step",
-                scale=alt.Scale(type="sqrt", range=list(_HEAT[dark])),
-                legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=160, gradientThickness=8),
+                title="count",
+                scale=alt.Scale(type="sqrt", range=list(_HEAT[look.dark])),
+                legend=alt.Legend(
+                    orient="bottom",
+                    direction="horizontal",
+                    titleOrient="left",
+                    offset=4,
+                    gradientLength=160,
+                    gradientThickness=8,
+                ),
             ),
             tooltip=[
                 alt.Tooltip("time:T", title="From", format=_WHEN),
@@ -172,16 +185,17 @@ def _heatmap(signal: Signal, found: Sequence[Line], moments: Sequence[float], da
             ],
         )
     )
+    return drawn
 
 
 def _bucket(signal: Signal, bound: str) -> str:
     return "more" if bound == "+Inf" else f"up to {units.tick(float(bound), signal.unit)}"
 
 
-def _states(found: Sequence[Line], moments: Sequence[float], dark: bool) -> alt.Chart:
+def _states(found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.Chart:
     """A band a line, in the state's colour, with both states named in the legend; a gap is no scrape."""
     step = int((moments[1] - moments[0]) * 1000)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in found:
         for moment, value in zip(moments, line.values, strict=True):
             if value is None:
@@ -192,14 +206,14 @@ def _states(found: Sequence[Line], moments: Sequence[float], dark: bool) -> alt.
                 rows[-1]["until"] = start + step
             else:
                 rows.append({"name": line.name, "state": state, "time": start, "until": start + step})
-    shades = [colours.named(colour, dark) for _, colour in _STATES]
-    return (
+    shades = [colours.named(colour, look.dark) for _, colour in _STATES]
+    drawn: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
-        .mark_bar(height={"band": 0.8})
+        .mark_bar(height=28 if len(found) < 5 else {"band": 0.8})
         .encode(
-            x=_time(moments),
+            x=axes.time(moments),
             x2="until:T",
-            y=alt.Y("name:N", title=None, axis=alt.Axis(labelLimit=_NAME, ticks=False, domain=False)),
+            y=alt.Y("name:N", title=None, axis=alt.Axis(labelLimit=axes.NAME, ticks=False, domain=False)),
             color=alt.Color(
                 "state:N",
                 title=None,
@@ -214,64 +228,4 @@ def _states(found: Sequence[Line], moments: Sequence[float], dark: bool) -> alt.
             ],
         )
     )
-
-
-def _time(moments: Sequence[float]) -> alt.X:
-    """The time axis, in the browser's zone: Vega reads a number as milliseconds and shows local time."""
-    length = moments[-1] - moments[0]
-    form = "%H:%M" if length <= 90_000 else "%a %d" if length <= 700_000 else "%d %b"
-    ends = [_moment(moments[0]), _moment(moments[-1])]
-    return alt.X(
-        "time:T",
-        title=None,
-        scale=alt.Scale(domain=ends, nice=False),
-        axis=alt.Axis(format=form, tickCount=8, grid=False, labelOverlap=True, labelFlush=True),
-    )
-
-
-def _moment(seconds: float) -> alt.DateTime:
-    """A bound of the time axis; Vega-Lite takes none as a number."""
-    at = datetime.fromtimestamp(seconds, UTC)
-    return alt.DateTime(
-        year=at.year, month=at.month, date=at.day, hours=at.hour, minutes=at.minute, seconds=at.second, utc=True
-    )
-
-
-def _values(signal: Signal, top: float) -> alt.Y:
-    """The value axis from 0, labelled as Grafana labels it, which Vega's own formats cannot."""
-    marks = units.ticks(top, signal.unit)
-    labels = [units.tick(mark, signal.unit) for mark in marks]
-    return alt.Y(
-        "high:Q",
-        title=None,
-        scale=alt.Scale(domain=[0, marks[-1]], nice=False),
-        axis=alt.Axis(values=marks, labelExpr=f"{labels}[round(datum.index * {len(marks) - 1})]", labelLimit=90, labelFlush=False),
-    )
-
-
-def _colour(signal: Signal, found: Sequence[Line], dark: bool) -> alt.Color:
-    """One colour a name; a legend only where there are several, at the bottom, in lines of whole names."""
-    names = [line.name for line in found]
-    shades = [colours.of(signal, name, dark) for name in names]
-    longest = max(len(name) for name in names)
-    legend = alt.Legend(
-        orient="bottom",
-        symbolType="stroke",
-        symbolStrokeWidth=3,
-        symbolOpacity=1,
-        labelLimit=_NAME,
-        columns=5 if longest <= 8 else 3 if longest <= 16 else 2,
-        columnPadding=12,
-        rowPadding=2,
-        offset=6,
-    )
-    return alt.Color(
-        "name:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=shades),
-        legend=legend if len(names) > 1 else None,
-    )
-
-
-def _shown(signal: Signal, value: float | None) -> str:
-    return "–" if value is None else units.of(signal, value)
+    return drawn

@@ -1,5 +1,7 @@
 """Colours: Grafana's names and its colour of a series name, so that both drawings agree."""
 
+from collections.abc import Iterable
+
 from exporters.catalogue.model import Signal
 
 # Grafana's visualization colours by theme, packages/grafana-data/src/themes/createVisualizationColors.ts.
@@ -25,17 +27,18 @@ _PALETTE = (
     *_HUES,
     *(f"dark-{hue}" for hue in _HUES),
     *(f"super-light-{hue}" for hue in _HUES),
-    *"""
-    #447EBC #C15C17 #890F02 #0A437C #6D1F62 #584477 #B7DBAB #F4D598 #70DBED #F9BA8F #F29191 #82B5D8
-    #E5A8E2 #AEA2E0 #629E51 #E5AC0E #64B0C8 #E0752D #BF1B00 #0A50A1 #962D82 #614D93 #9AC48A #F2C96D
-    #65C5DB #F9934E #EA6460 #5195CE #D683CE #806EB7 #3F6833 #967302 #2F575E #99440A #58140C #052B51
-    #511749 #3F2B5B #E0F9D7 #FCEACA #CFFAFF #F9E2D2 #FCE2DE #BADFF4 #F9D9F9 #DEDAF7
-    """.split(),
-)
+    "#447EBC", "#C15C17", "#890F02", "#0A437C", "#6D1F62", "#584477", "#B7DBAB", "#F4D598", "#70DBED", "#F9BA8F",
+    "#F29191", "#82B5D8", "#E5A8E2", "#AEA2E0", "#629E51", "#E5AC0E", "#64B0C8", "#E0752D", "#BF1B00", "#0A50A1",
+    "#962D82", "#614D93", "#9AC48A", "#F2C96D", "#65C5DB", "#F9934E", "#EA6460", "#5195CE", "#D683CE", "#806EB7",
+    "#3F6833", "#967302", "#2F575E", "#99440A", "#58140C", "#052B51", "#511749", "#3F2B5B", "#E0F9D7", "#FCEACA",
+    "#CFFAFF", "#F9E2D2", "#FCE2DE", "#BADFF4", "#F9D9F9", "#DEDAF7",
+)  # fmt: skip
 # The ground of a panel and the least contrast a series may have with it.
 GROUND = {False: "#FFFFFF", True: "#181B1F"}
 TEXT = {False: "#24292E", True: "#CCCCDC"}
 _LEAST_CONTRAST = 3.0
+# Below this distance two lines are taken for one.
+_ALIKE = 120.0
 
 
 def named(name: str, dark: bool) -> str:
@@ -49,20 +52,31 @@ def named(name: str, dark: bool) -> str:
     return (_DARK if dark else _LIGHT)[hue][shade]
 
 
-def of(signal: Signal, name: str, dark: bool) -> str:
-    """Return the colour of a series: the signal's own, else the one of its name, the same on every tab."""
-    own = dict(signal.colours)
-    return named(own[name], dark) if name in own else by_name(name, dark)
+def assigned(signal: Signal, names: Iterable[str], dark: bool) -> dict[str, str]:
+    """Return a colour for each name: the signal's own, else the name's, which is Grafana's where it can be.
+
+    Grafana's colour of a name is a matter of chance, and four models in one yellow are of no use
+    to anybody: a name whose colour looks like one that an earlier name has takes the next that
+    does not. Given the same names the result is the same on every tab.
+    """
+    own = {name: named(colour, dark) for name, colour in signal.colours}
+    found: dict[str, str] = {}
+    for name in sorted(set(names)):
+        candidates = by_name(name, dark)
+        distinct = (c for c in candidates if all(_distance(c, taken) >= _ALIKE for taken in found.values()))
+        found[name] = own.get(name) or next(distinct, candidates[0])
+    return found
 
 
-def by_name(name: str, dark: bool) -> str:
-    """Return the colour that Grafana's palette-classic-by-name gives a series of this name.
+def by_name(name: str, dark: bool) -> tuple[str, ...]:
+    """Return the palette from the colour on that Grafana's palette-classic-by-name gives a name.
 
     A string hash picks among the colours of the palette that stand out from the panel
     (packages/grafana-data/src/field/fieldColor.ts).
     """
     visible = _VISIBLE[dark]
-    return visible[_hash(name) % len(visible)]
+    first = _hash(name) % len(visible)
+    return visible[first:] + visible[:first]
 
 
 def _hash(name: str) -> int:
@@ -80,8 +94,20 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
+def _distance(one: str, other: str) -> float:
+    """How different two colours look, 0 to 765: the "redmean" approximation of CompuPhase."""
+    (r1, g1, b1), (r2, g2, b2) = _channels(one), _channels(other)
+    mean = (r1 + r2) / 2
+    red, green, blue = (r1 - r2) ** 2, (g1 - g2) ** 2, (b1 - b2) ** 2
+    return float(((2 + mean / 256) * red + 4 * green + (2 + (255 - mean) / 256) * blue) ** 0.5)
+
+
+def _channels(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
 def _luminance(colour: str) -> float:
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    channels = [channel / 255 for channel in _channels(colour)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

@@ -10,14 +10,6 @@ from streamlit_portal import prometheus
 from streamlit_portal.scope import DEFAULT_RANGE, PICKERS, RANGES, Scope
 from streamlit_portal.settings import Settings
 
-# Where a picker's values are looked up: every store has these series, and no other job does.
-_SERIES = {
-    "source": "agentgauge_records_total",
-    "agent": "agentgauge_runs_total",
-    "model": "agentgauge_inference_calls_total",
-}
-_MEMORY = 30 * 86_400
-
 
 def bar(settings: Settings) -> Scope:
     """Draw the pickers and return what they say, with what the browser says of itself."""
@@ -59,8 +51,7 @@ def _picker(name: str, settings: Settings) -> str | None:
     that Prometheus knows reaches a query. While Prometheus does not answer, the value in the
     address is an option, so that a link outlives the outage.
     """
-    minute = time.time() // 60 * 60
-    known = prometheus.label_values(settings.prometheus, PICKERS[name], _SERIES[name], minute - _MEMORY, minute)
+    known = prometheus.label_values(settings.prometheus, PICKERS[name], time.time())
     if known is None:
         kept = st.session_state.get(name) or st.query_params.get(name)
         known = (kept,) if kept else ()

@@ -15,6 +15,7 @@ TIMEOUT = 3.0
 QUIET = 5.0
 SILENT = "Prometheus does not answer"
 _AT_ONCE = 8
+_MEMORY = 30 * 86_400
 _quiet_until: dict[str, float] = {}
 
 
@@ -49,7 +50,7 @@ class Answer:
         return self.series[0].points[-1][1] if self.series else None
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """Prometheus was not reached, took too long, or is not ready."""
 
 
@@ -59,18 +60,18 @@ def ask(url: str, queries: tuple[Query, ...]) -> tuple[Answer, ...]:
         return (Answer(problem=SILENT),) * len(queries)
     try:
         return _answers(url, queries)
-    except Unreachable:
+    except UnreachableError:
         _quiet_until[url] = time.monotonic() + QUIET
         return (Answer(problem=SILENT),) * len(queries)
 
 
-def label_values(url: str, label: str, series: str, start: float, end: float) -> tuple[str, ...] | None:
-    """Return the values a label of a series has had, sorted, without the empty one; None if unknown."""
+def label_values(url: str, label: str, end: float) -> tuple[str, ...] | None:
+    """Return the values that a label has had in the last thirty days, sorted; None if unknown."""
     if time.monotonic() < _quiet_until.get(url, 0.0):
         return None
     try:
-        return _values(url, label, series, start, end)
-    except Unreachable:
+        return _values(url, label, end // 60 * 60)
+    except UnreachableError:
         _quiet_until[url] = time.monotonic() + QUIET
         return None
 
@@ -95,9 +96,9 @@ def _answers(url: str, queries: tuple[Query, ...]) -> tuple[Answer, ...]:
 
 
 @st.cache_data(ttl=120, max_entries=60, show_spinner=False)
-def _values(url: str, label: str, series: str, start: float, end: float) -> tuple[str, ...]:
+def _values(url: str, label: str, end: float) -> tuple[str, ...]:
     with requests.Session() as session:
-        form = {"match[]": series, "start": f"{start:.3f}", "end": f"{end:.3f}"}
+        form = {"start": f"{end - _MEMORY:.0f}", "end": f"{end:.0f}"}
         data = _call(session, "GET", f"{url}/api/v1/label/{label}/values", form)
     return tuple(sorted(value for value in data.get("data", ()) if value))
 
@@ -116,15 +117,17 @@ def _answer(session: requests.Session, url: str, query: Query) -> Answer:
 
 
 def _call(session: requests.Session, method: str, address: str, form: Mapping[str, str]) -> dict[str, Any]:
-    """Return the JSON body, also that of a refusal. Raises Unreachable."""
-    place = {"params": form} if method == "GET" else {"data": form}
+    """Return the JSON body, also that of a refusal. Raises UnreachableError."""
     try:
-        body = session.request(method, address, timeout=TIMEOUT, **place).json()
+        if method == "GET":
+            body = session.get(address, params=form, timeout=TIMEOUT).json()
+        else:
+            body = session.post(address, data=form, timeout=TIMEOUT).json()
     except requests.RequestException as error:
-        raise Unreachable from error
+        raise UnreachableError from error
     # One that starts says so in plain text; a refusal, of a query that took too long too, is JSON.
     if not isinstance(body, dict) or "status" not in body:
-        raise Unreachable
+        raise UnreachableError
     return body
 
 

@@ -5,6 +5,7 @@ import re
 
 from exporters.catalogue.model import Signal, Unit
 
+NONE = "–"  # noqa: RUF001 (the dash is meant)
 _SHORT = ("", " K", " Mil", " Bil", " Tri", " Quadr", " Quint", " Sext", " Sept")
 _MONEY = ("", "K", "M", "B", "T")
 _BYTES = (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB", " ZiB", " YiB")
@@ -43,9 +44,9 @@ def text(value: float, unit: Unit, decimals: int | None = None) -> str:
     return _fixed(value, decimals)
 
 
-def of(signal: Signal, value: float) -> str:
-    """Return `value` in the signal's unit and decimals."""
-    return text(value, signal.unit, signal.decimals)
+def of(signal: Signal, value: float | None) -> str:
+    """Return `value` in the signal's unit and decimals, a dash for None and NaN."""
+    return NONE if value is None or math.isnan(value) else text(value, signal.unit, signal.decimals)
 
 
 def tick(value: float, unit: Unit) -> str:
@@ -57,7 +58,7 @@ def ticks(top: float, unit: Unit) -> list[float]:
     """Return four to six round values from 0 past `top`, which may be 0."""
     if top <= 0 or not math.isfinite(top):
         return [0.0, 1.0]
-    steps = (1.0, 2.0, 2.5, 5.0, 10.0)
+    steps: tuple[float, ...] = (1.0, 2.0, 2.5, 5.0, 10.0)
     scale = 1.0
     if unit == "bytes":
         scale = 1024.0 ** max(0, math.floor(math.log(top, 1024)))
@@ -71,20 +72,24 @@ def ticks(top: float, unit: Unit) -> list[float]:
     return [round(step * index, 12) for index in range(count + 1)]
 
 
-def change(signal: Signal, now: float, before: float) -> str | float:
-    """Return the change from `before` to `now`: points for shares, else percent, else the difference.
+def change(signal: Signal, now: float, before: float) -> tuple[str | float, bool]:
+    """Return the change from `before` to `now` as text, and whether it is worth a colour.
 
-    A change too small to show is the number 0, which a card prints without an arrow.
+    Shares change in points, from 0 the difference is given, everything else changes in percent.
+    Below a point, or a twentieth of what was, a change is noise. One too small to show is the
+    number 0, which a card prints without an arrow.
     """
+    difference = now - before
     if signal.unit == "percentunit":
-        shown, sign = f"{_fixed(abs(100 * (now - before)), 1)} pp", now - before
+        shown, notable = f"{_fixed(abs(100 * difference), 1)} pp", abs(difference) >= 0.01
     elif before == 0:
-        shown, sign = of(signal, abs(now)), now
+        shown, notable = of(signal, abs(now)), True
     else:
-        shown, sign = f"{_fixed(abs(100 * (now - before) / before), 1)}%", now - before
+        part = abs(difference / before)
+        shown, notable = f"{_fixed(100 * part, 1)}%", part >= 0.05
     if not re.search("[1-9]", shown):
-        return 0
-    return f"{'+' if sign > 0 else '-'}{shown}"
+        return 0, False
+    return f"{'+' if difference > 0 else '-'}{shown}", notable
 
 
 def _seconds(value: float, decimals: int | None) -> str:

@@ -4,22 +4,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import streamlit as st
 
 from exporters.catalogue.model import Signal, spoken
 from exporters.catalogue.signals import SIGNALS
 from streamlit_portal import charts, grafana, lines, prometheus, units
+from streamlit_portal.axes import Look
 from streamlit_portal.prometheus import Answer, Query
 from streamlit_portal.scope import Scope
 from streamlit_portal.settings import Settings
 
 # A panel of Grafana that is eight grid units high.
 HEIGHT = 296
+# The room of a row on a phone and on a small laptop, and what a slot and an axis take of it.
+_PHONE, _NARROW, _FRAME = 360, 1140, 80
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]()<>#+-.!|~$:&"})
-_COLOUR = {"lower": "inverse", "higher": "normal", "": "off"}
+_COLOUR: dict[str, Literal["normal", "inverse", "off"]] = {"lower": "inverse", "higher": "normal", "": "off"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,10 @@ class Page:
     def ask(self, queries: Sequence[Query]) -> tuple[Answer, ...]:
         """Answer queries in their order; see `prometheus.ask`."""
         return prometheus.ask(self.settings.prometheus, tuple(queries))
+
+    def names(self, label: str, now: float) -> tuple[str, ...]:
+        """Every value that Prometheus knows of a label; none while it does not answer."""
+        return prometheus.label_values(self.settings.prometheus, label, now) or ()
 
 
 def plain(text: str) -> str:
@@ -99,21 +107,24 @@ def _card_queries(signal: Signal, scope: Scope, now: float) -> tuple[Query, Quer
 
 def _card(signal: Signal, answers: Sequence[Answer], scope: Scope) -> None:
     current, before, trend = answers
-    value, delta = plain(signal.empty), None
+    value: str = plain(signal.empty)
+    delta: str | float | None = None
+    notable = False
     if current.problem:
         value = "No answer" if current.problem == prometheus.SILENT else "Refused"
     elif current.value is not None:
         value = plain(units.of(signal, current.value))
         if before.value is not None:
-            delta = units.change(signal, current.value, before.value)
+            delta, notable = units.change(signal, current.value, before.value)
     st.metric(
         plain(signal.title),
         value,
         delta,
-        delta_color=_COLOUR[signal.better],
+        delta_color=_COLOUR[signal.better] if notable else "off",
         help=_help(signal, scope, current.problem),
+        delta_description="no change" if delta == 0 else None,
         border=True,
-        height="content",
+        height="stretch",
         chart_data=[value for _, value in trend.series[0].points] if trend.series else None,
         chart_type="area",
     )
@@ -129,10 +140,10 @@ def row(names: Sequence[str], page: Page) -> None:
     """Draw panels side by side, below each other on a narrow screen."""
     for place, name in zip(st.columns(len(names)), names, strict=True):
         with place:
-            panel(SIGNALS[name], page)
+            panel(SIGNALS[name], page, len(names))
 
 
-def panel(signal: Signal, page: Page) -> None:
+def panel(signal: Signal, page: Page, beside: int) -> None:
     """Draw a signal in its slot: Grafana's own panel, or the same from Prometheus while there is none.
 
     The slot is keyed and unconditional and the frame's address does not change with time, so a
@@ -141,15 +152,14 @@ def panel(signal: Signal, page: Page) -> None:
     with st.container(key=f"slot-{signal.name}", border=True, gap="xxsmall"):
         if page.grafana:
             st.iframe(grafana.panel(page.grafana, page.board, signal, page.scope), height=HEIGHT, alt=signal.title)
-            st.markdown(
-                f"[Open in Grafana :material/open_in_new:]({grafana.link(page.grafana, page.board, page.scope, signal)})"
-            )
+            address = grafana.link(page.grafana, page.board, page.scope, signal)
+            st.markdown(f"[Open in Grafana :material/open_in_new:]({address})")
         else:
             st.header(plain(signal.title), anchor=False, help=_help(signal, page.scope))
-            st.fragment(_drawing, run_every=page.beat)(signal, page)
+            st.fragment(_drawing, run_every=page.beat)(signal, page, beside)
 
 
-def _drawing(signal: Signal, page: Page) -> None:
+def _drawing(signal: Signal, page: Page, beside: int) -> None:
     scope, now = page.scope, page.now()
     step = scope.span.step
     end = now // step * step
@@ -160,10 +170,13 @@ def _drawing(signal: Signal, page: Page) -> None:
         moments = lines.grid(end - scope.span.seconds, end, step)
         query = Query(expr=scope.expression(signal, step), start=moments[0], end=end, step=step)
     (answer,) = page.ask([query])
-    chart = None if answer.problem else charts.draw(signal, answer, moments, scope.dark, HEIGHT)
+    width = _PHONE if scope.phone else _NARROW // beside
+    names = page.names(signal.by[0], now) if len(signal.by) == 1 else ()
+    look = Look(dark=scope.dark, width=width - _FRAME, height=HEIGHT, names=names)
+    chart = None if answer.problem else charts.draw(signal, answer, moments, look)
     if chart is None:
         with st.container(height=HEIGHT, border=False, horizontal_alignment="center", vertical_alignment="center"):
-            st.caption(plain(answer.problem or signal.empty))
+            st.caption(plain(answer.problem or signal.empty), width="content")
     else:
         st.altair_chart(chart, alt=f"{signal.title}. {signal.means}", key=f"chart-{signal.name}")
 
@@ -193,7 +206,8 @@ def _table(title: str, names: tuple[str, ...], page: Page) -> None:
     frame.index.name = spoken(signals[0].by[0]).capitalize()
     shown = {signal.title: lambda value, signal=signal: units.of(signal, value) for signal in signals}
     st.dataframe(
-        frame.style.format(shown, na_rep="–"),
+        frame.style.format(shown),
+        placeholder=units.NONE,
         alt=title,
         column_config={signal.title: st.column_config.Column(help=signal.means) for signal in signals},
     )

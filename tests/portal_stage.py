@@ -1,4 +1,4 @@
-"""What the portal's browser tests stand on: a real Prometheus with known numbers, a stand-in for Grafana, the portal."""
+"""What the portal's browser tests stand on: a Prometheus with known numbers, a stand-in for Grafana, the portal."""
 
 import contextlib
 import http.server
@@ -56,7 +56,12 @@ def gains() -> Gains:
         histogram("gen_ai_invoke_agent_inference_calls", (1.0, 2.0, 4.0), 2.0, before, since, **name)
         histogram("agentgauge_run_cost_usd", USD, 0.01, before, since, **name, outcome=outcome)
     add("agentgauge_run_errors_total", 0, 1, gen_ai_agent_name="planner", error_type="timeout")
-    for model, outcome, since in (("gpt-5", "ok", 6), ("gpt-5", "error", 0), ("claude-5", "ok", 3), ("claude-5", "error", 1)):
+    for model, outcome, since in (
+        ("gpt-5", "ok", 6),
+        ("gpt-5", "error", 0),
+        ("claude-5", "ok", 3),
+        ("claude-5", "error", 1),
+    ):
         name = {"gen_ai_request_model": model, "gen_ai_agent_name": "planner"}
         add("agentgauge_inference_calls_total", 4, since, **name, outcome=outcome)
         histogram("gen_ai_client_inference_duration_seconds", SECONDS, 2.0, 4, since, **name)
@@ -69,11 +74,23 @@ def gains() -> Gains:
     add("gen_ai_client_inference_usage_cache_read_input_tokens_total", 0, 2_500, **name)
     add("agentgauge_cost_usd_total", 0.01, 0.02, **name, cost_source="computed")
     add("agentgauge_cost_usd_total", 0.04, 0.03, **name | {"gen_ai_request_model": "gpt-5"}, cost_source="reported")
-    for tool, outcome, since in (("search", "ok", 4), ("search", "error", 1), ("shell", "ok", 5), ("shell", "error", 0)):
+    for tool, outcome, since in (
+        ("search", "ok", 4),
+        ("search", "error", 1),
+        ("shell", "ok", 5),
+        ("shell", "error", 0),
+    ):
         name = {"gen_ai_tool_name": tool, "gen_ai_agent_name": "planner"}
         add("agentgauge_tool_calls_total", 1, since, **name, outcome=outcome)
         histogram("gen_ai_execute_tool_duration_seconds", SECONDS, 0.5, 1, since, **name)
-    add("agentgauge_tool_errors_total", 0, 1, gen_ai_tool_name="search", gen_ai_agent_name="planner", error_type="connection")
+    add(
+        "agentgauge_tool_errors_total",
+        0,
+        1,
+        gen_ai_tool_name="search",
+        gen_ai_agent_name="planner",
+        error_type="connection",
+    )
     found["agentgauge_records_total", (("source", "demo"),)] = (20, 40)
     return found
 
@@ -147,7 +164,15 @@ class Prometheus:
         self.process: subprocess.Popen[bytes] | None = None
         write_page(folder / "page.om", now, found or gains())
         subprocess.run(
-            ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "page.om", folder / "data", "--max-block-duration=24h"],
+            [
+                "promtool",
+                "tsdb",
+                "create-blocks-from",
+                "openmetrics",
+                folder / "page.om",
+                folder / "data",
+                "--max-block-duration=24h",
+            ],
             check=True,
             capture_output=True,
         )

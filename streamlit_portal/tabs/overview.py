@@ -18,5 +18,5 @@ TAB = Tab(
         "unpriced_share",
         "source_lag",
     ),
-    rows=(("runs_by_outcome",), ("run_latency", "spend_by_model", "tokens_by_class")),
+    rows=(("runs_by_agent",), ("run_errors_by_type", "run_latency", "spend_by_model")),
 )

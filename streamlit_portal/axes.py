@@ -1,0 +1,85 @@
+"""Axes, legends and size: what every chart of the portal has alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import altair as alt
+
+from exporters.catalogue.model import Signal
+from streamlit_portal import colours, units
+from streamlit_portal.lines import Line
+
+# Pixels of a name beside a bar or in a legend; longer ones end in three dots and are whole under the pointer.
+NAME = 170
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a chart is to look: the theme, its size in pixels, of which the width is the least to expect,
+    and every name of the label that it is coloured by, so that a name has one colour on every tab."""
+
+    dark: bool
+    width: int
+    height: int
+    names: tuple[str, ...] = ()
+
+
+def time(moments: Sequence[float]) -> alt.X:
+    """The time axis, in the browser's zone: Vega reads a number as milliseconds and shows local time."""
+    length = moments[-1] - moments[0]
+    form = "%H:%M" if length <= 90_000 else "%a %d" if length <= 700_000 else "%d %b"
+    ends = [_moment(moments[0]), _moment(moments[-1])]
+    return alt.X(
+        "time:T",
+        title=None,
+        scale=alt.Scale(domain=ends, nice=False),
+        axis=alt.Axis(format=form, tickCount=8, grid=False, labelOverlap=True, labelFlush=True),
+    )
+
+
+def _moment(seconds: float) -> alt.DateTime:
+    """A bound of the time axis; Vega-Lite takes none as a number."""
+    at = datetime.fromtimestamp(seconds, UTC)
+    return alt.DateTime(
+        year=at.year, month=at.month, date=at.day, hours=at.hour, minutes=at.minute, seconds=at.second, utc=True
+    )
+
+
+def values(signal: Signal, top: float) -> alt.Y:
+    """The value axis from 0, labelled as Grafana labels it, which Vega's own formats cannot."""
+    marks = units.ticks(top, signal.unit)
+    labels = [units.tick(mark, signal.unit) for mark in marks]
+    return alt.Y(
+        "high:Q",
+        title=None,
+        scale=alt.Scale(domain=[0, marks[-1]], nice=False),
+        axis=alt.Axis(
+            values=marks, labelExpr=f"{labels}[round(datum.index * {len(marks) - 1})]", labelLimit=90, labelFlush=False
+        ),
+    )
+
+
+def colour(signal: Signal, found: Sequence[Line], look: Look) -> alt.Color:
+    """One colour a name; a legend only where there are several, at the bottom, in lines of whole names."""
+    names = [line.name for line in found]
+    known = colours.assigned(signal, [*look.names, *names], look.dark)
+    shades = [known[name] for name in names]
+    longest = max(len(name) for name in names)
+    legend = alt.Legend(
+        orient="bottom",
+        symbolType="stroke",
+        symbolStrokeWidth=3,
+        symbolOpacity=1,
+        labelLimit=NAME,
+        columns=max(1, look.width // (min(7 * longest, NAME) + 36)),
+        columnPadding=12,
+        rowPadding=2,
+        offset=6,
+    )
+    return alt.Color(
+        "name:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=shades),
+        legend=legend if len(names) > 1 else None,
+    )
