@@ -405,7 +405,9 @@ def test_the_dashboard_that_an_alert_names_shows_its_panel():
 
 
 def test_a_state_is_a_word_and_a_colour():
-    (mapping,) = panel("agents-exporter-health", "State writable")["fieldConfig"]["defaults"]["mappings"]
+    defaults = panel("agents-exporter-health", "State writable")["fieldConfig"]["defaults"]
+    (mapping,) = defaults["mappings"]
+    assert defaults["color"] == {"fixedColor": "text", "mode": "fixed"}
     assert {value: (said["text"], said["color"]) for value, said in mapping["options"].items()} == {
         "0": ("Failing", "red"),
         "1": ("OK", "green"),

@@ -166,6 +166,8 @@ def _state(signal: Signal, common: Json) -> Any:
     said = {"0": {"color": "red", "index": 1, "text": "Failing"}, "1": {"color": "green", "index": 0, "text": "OK"}}
     return core.StateTimeline(
         **common,
+        # Not by thresholds: Grafana then writes "1+" where the words of the mapping belong.
+        colorMode="fixed",
         fillOpacity=70,
         lineWidth=0,
         mappings=[{"type": "value", "options": said}],
@@ -174,6 +176,7 @@ def _state(signal: Signal, common: Json) -> Any:
         extraJson={
             "fieldConfig": {
                 "defaults": {
+                    "color": {"fixedColor": "text"},
                     "custom": {**_SHOWN, "axisPlacement": "auto", "insertNulls": False, "spanNulls": False},
                     "noValue": signal.empty,
                     "unit": signal.unit,
