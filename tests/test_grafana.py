@@ -474,6 +474,7 @@ def test_a_table_merges_its_columns_on_the_label():
     assert organize["options"]["indexByName"]["gen_ai_agent_name"] == 0
     assert organize["options"]["indexByName"]["Value #E"] == 5
     assert table["options"]["sortBy"] == [{"desc": True, "displayName": "Spend"}]
+    assert override(table, "Agent")["unit"] == "string"
     assert override(table, "Failed")["unit"] == "percentunit"
     assert override(table, "Spend")["mappings"][0]["options"]["result"]["text"] == "Unknown"
     assert override(table, "Runs")["decimals"] == 0

@@ -68,7 +68,12 @@ def _first_column(label: str, first: str) -> Json:
     link = {"targetBlank": False, "title": f"Only this {subject}", "url": url}
     return {
         "matcher": {"id": "byName", "options": first},
-        "properties": [{"id": "custom.minWidth", "value": 260}, {"id": "links", "value": [link]}],
+        "properties": [
+            # A name such as 2024 is a number to the table's own unit.
+            {"id": "unit", "value": "string"},
+            {"id": "custom.minWidth", "value": 260},
+            {"id": "links", "value": [link]},
+        ],
     }
 
 
