@@ -153,7 +153,7 @@ def panel(signal: Signal, page: Page, beside: int) -> None:
         if page.grafana:
             st.iframe(grafana.panel(page.grafana, page.board, signal, page.scope), height=HEIGHT, alt=signal.title)
             address = grafana.link(page.grafana, page.board, page.scope, signal)
-            st.markdown(f"[Open in Grafana :material/open_in_new:]({address})")
+            st.markdown(f"[{plain(signal.title)} in Grafana :material/open_in_new:]({address})")
         else:
             st.header(plain(signal.title), anchor=False, help=_help(signal, page.scope))
             st.fragment(_drawing, run_every=page.beat)(signal, page, beside)
