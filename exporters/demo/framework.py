@@ -75,7 +75,7 @@ def chat_started(at: float, context: Context, *, message: str, history_length: i
 def chat_ended(at: float, context: Context, *, duration: float, response: str) -> Entry:
     """Return the `trace.end` line of a chat that answered; `duration` in seconds."""
     outputs = {"response": response, "response_length": len(response)}
-    return _entry(at, context, "trace.end", status="success", outputs=outputs, duration_ms=duration * 1000)
+    return _entry(at, context, "trace.end", status="success", outputs=outputs, duration_ms=duration * 1000.0)
 
 
 def chat_failed(at: float, context: Context, *, duration: float, failure: Failure) -> Entry:
@@ -85,13 +85,13 @@ def chat_failed(at: float, context: Context, *, duration: float, failure: Failur
         said: dict[str, object] = {"error": failure.type}
         if failure.type != "ChatException":
             said = {"error": failure.message, "error_type": failure.type}
-        return _entry(at, context, "trace.end", status="error", outputs=said, duration_ms=duration * 1000)
+        return _entry(at, context, "trace.end", status="error", outputs=said, duration_ms=duration * 1000.0)
     return _entry(
         at,
         context,
         "trace.end",
         status="error",
-        duration_ms=duration * 1000,
+        duration_ms=duration * 1000.0,
         error_message=failure.message,
         error_type=failure.type,
         error_stack=failure.stack,
@@ -101,7 +101,7 @@ def chat_failed(at: float, context: Context, *, duration: float, failure: Failur
 def chat_was_empty(at: float, context: Context, *, duration: float) -> Entry:
     """Return the first of the two `trace.end` lines that an empty response leaves; `duration` in seconds."""
     said = "Empty stream response" if context.metadata.get("streaming") else "Empty response"
-    return _entry(at, context, "trace.end", status="error", outputs={"error": said}, duration_ms=duration * 1000)
+    return _entry(at, context, "trace.end", status="error", outputs={"error": said}, duration_ms=duration * 1000.0)
 
 
 def model_asked(at: float, context: Context, *, messages: int, tools: int) -> Entry:
@@ -118,14 +118,14 @@ def model_answered(
     outputs = {"response_preview": preview, "has_tool_calls": bool(calls), "tool_calls_count": len(calls)}
     if context.dialect == "old":
         data = {"model": context.model, "tokens_used": None if calls else usage.total}
-        return _entry(at, context, "llm.response", outputs=outputs, data=data, duration_ms=duration * 1000)
+        return _entry(at, context, "llm.response", outputs=outputs, data=data, duration_ms=duration * 1000.0)
     return _entry(
         at,
         context,
         "llm.response",
         outputs=outputs,
         data={"model": context.model},
-        duration_ms=duration * 1000,
+        duration_ms=duration * 1000.0,
         input_tokens=usage.input,
         output_tokens=usage.output,
         total_tokens=usage.total,
@@ -145,7 +145,7 @@ def tool_returned(
     data = {"tool_name": tool, "tool_call_id": call_id}
     status = "success" if ok else "error"
     outputs = {"result": result}
-    return _entry(at, context, "tool.result", status=status, outputs=outputs, data=data, duration_ms=duration * 1000)
+    return _entry(at, context, "tool.result", status=status, outputs=outputs, data=data, duration_ms=duration * 1000.0)
 
 
 def tool_logged(at: float, chat: Context, *, tool: str, level: str, message: str, orphan: bool = False) -> Entry:

@@ -68,12 +68,22 @@ class _ToolOutputs(msgspec.Struct, gc=False):
     outputs: _ToolResult | None = None
 
 
+class _ChatError(msgspec.Struct, gc=False):
+    error: str = ""
+    error_type: str = ""
+
+
+class _ChatOutputs(msgspec.Struct, gc=False):
+    outputs: _ChatError = msgspec.field(default_factory=_ChatError)
+
+
 class _RecordError(Exception):
     """A record that cannot be used; its text is the reason's label value."""
 
 
 decode = msgspec.json.Decoder(Line).decode
 _decode_result = msgspec.json.Decoder(_ToolOutputs).decode
+_decode_failure = msgspec.json.Decoder(_ChatOutputs).decode
 
 
 def open_folder(url: SplitResult, options: Options) -> Source:
@@ -194,7 +204,7 @@ def _run_start(line: Line, _: bytes, environment: str) -> Span:
     return span
 
 
-def _run_end(line: Line, _: bytes, environment: str) -> Span:
+def _run_end(line: Line, record: bytes, environment: str) -> Span:
     span = Span(
         "run", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         line.model or "", "", "", "", "", environment, "", _seconds(line),
@@ -204,8 +214,10 @@ def _run_end(line: Line, _: bytes, environment: str) -> Span:
     if line.error_type or line.error_message:
         span.error = error_type(line.error_type, line.error_message)
     elif line.status == "error":
-        span.error = "_OTHER"
-        span.provisional = True
+        said = _failure(record)
+        span.error = error_type(said.error_type, said.error)
+        # The newer dialect ends an empty answer twice, and has the type in the second end.
+        span.provisional = not said.error_type
     return span
 
 
@@ -268,6 +280,14 @@ def _result(record: bytes) -> str:
     except (ValueError, RecursionError, TypeError, KeyError):
         return ""
     return found[:500] if isinstance(found, str) else ""
+
+
+def _failure(record: bytes) -> _ChatError:
+    """What the older dialect says of a chat's error: the class's name for errors not its own."""
+    try:
+        return _decode_failure(record).outputs
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _ChatError()
 
 
 def _put_usage(span: Span, line: Line) -> None:
