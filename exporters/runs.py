@@ -34,6 +34,8 @@ class OpenTrace(msgspec.Struct, omit_defaults=True):
     touched: float = 0.0
     # Whether `counted` begins with what was remembered of the trace, and how much that was.
     recalled: int = -1
+    # A record from before this time may have been counted already: the memory was not asked. 0: it was.
+    unasked: float = 0.0
     runs: dict[str, OpenRun] = {}
     starts: dict[str, Span] = {}
     counted: dict[str, None] = {}
@@ -83,6 +85,8 @@ class Runs:
         self.closed: dict[str, Closed] = {}
         # The newest time of a counted record: a run that begins later has not been counted before.
         self.newest = 0.0
+        # Traces that the last commit kept as open. Most begin and end between two commits.
+        self._kept: set[str] = set()
 
     def restore(self, traces: Mapping[str, OpenTrace], newest: float) -> None:
         """Go back to a committed state."""
@@ -90,9 +94,20 @@ class Runs:
         self.changed = set()
         self.closed = {}
         self.newest = newest
+        self._kept = set(traces)
+
+    def changes(self) -> dict[str, OpenTrace | None]:
+        """Return what a commit has to keep: the changed open traces, and None for those open no more."""
+        found = {trace_id: self.open.get(trace_id) for trace_id in self.changed}
+        return {id_: trace for id_, trace in found.items() if trace is not None or id_ in self._kept}
 
     def committed(self) -> None:
         """Forget what changed: it is durable now."""
+        for trace_id in self.changed:
+            if trace_id in self.open:
+                self._kept.add(trace_id)
+            else:
+                self._kept.discard(trace_id)
         self.changed = set()
         self.closed = {}
 
@@ -110,9 +125,11 @@ class Runs:
             trace = traces.get(trace_id)
             if trace is None:
                 begins = span.kind == "run" and not span.ended and time > before
-                trace = traces[trace_id] = self._opened(trace_id, new=begins)
+                trace = traces[trace_id] = self._opened(trace_id, time if begins else 0.0)
                 if trace.counted:
                     reopened.append(trace_id)
+            elif time < trace.unasked:
+                self._remember(trace_id, trace)
             changed.add(trace_id)
             if time > newest:  # noqa: PLR1730 -- max() takes three times as long, for each span
                 newest = time
@@ -150,17 +167,28 @@ class Runs:
                 self._end_run(trace_id, trace, held, outcome)
         return outcome
 
-    def _opened(self, trace_id: str, *, new: bool) -> OpenTrace:
-        """Return a new open trace, with what was counted of it when it was open before."""
+    def _opened(self, trace_id: str, begins: float) -> OpenTrace:
+        """Return a new open trace, with what was counted of it when it was open before.
+
+        The memory is not asked of a run that `begins` (else 0) later than all that was counted.
+        """
         closed = self.closed.get(trace_id)
+        trace = OpenTrace(unasked=begins)
         if closed is not None:
-            spans = dict.fromkeys(closed.spans)
-            return OpenTrace(counted=spans, recalled=len(spans) if closed.complete else -1)
-        known = None if new else self._recall(trace_id)
-        if known is None:
-            return OpenTrace()
-        spans = dict.fromkeys(known)
-        return OpenTrace(counted=spans, recalled=len(spans))
+            trace.counted = dict.fromkeys(closed.spans)
+        if closed is not None and closed.complete:
+            trace.recalled, trace.unasked = len(trace.counted), 0.0
+        elif not begins or closed is not None:
+            self._remember(trace_id, trace)
+        return trace
+
+    def _remember(self, trace_id: str, trace: OpenTrace) -> None:
+        """Put what was counted of a trace when it was open before in front of what was counted now."""
+        known = self._recall(trace_id)
+        if known is not None or trace.counted:
+            trace.counted = {**dict.fromkeys(known or ()), **trace.counted}
+            trace.recalled = len(trace.counted)
+        trace.unasked = 0.0
 
     def _let_go(self, trace_id: str) -> None:
         """Close again a trace that was only opened to drop what had been counted before."""
@@ -192,6 +220,8 @@ class Runs:
                 _join(span, start)
             if run is not None:
                 run.tool_calls += 1
+        if not span.agent and run is not None:
+            span.agent = run.span.agent
         outcome.ended.append(span)
 
     def _run_of(self, trace: OpenTrace, span: Span) -> OpenRun | None:
@@ -233,6 +263,7 @@ class Runs:
             return
         for start in trace.starts.values():
             start.ended, start.error, start.time = True, error, time
+            start.agent = start.agent or run.span.agent
             trace.counted[start.span_id] = None
             if start.kind == "inference":
                 run.inference_calls += 1

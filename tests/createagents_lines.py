@@ -20,7 +20,7 @@ START = 1765029600.0
 RUN_TYPES = {"trace": "chat", "llm": "llm", "tool": "tool"}
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(OpenTrace).decode
+_decode = msgspec.msgpack.Decoder(dict[str, OpenTrace]).decode
 
 
 def line(event: str, at: float, run: str, parent: str = "", /, trace: str = "trace-1", **fields: Any) -> bytes:
@@ -55,6 +55,7 @@ class Exporter:
         self.bad: dict[str, int] = {}
         self.repeated = 0
         self.counted: dict[str, list[str]] = {}
+        self.open = (b"\x80", 0.0)
         self.recalls = 0
         self.aggregate = Aggregate(lambda: self.now)
         self.prices = Prices()
@@ -83,16 +84,15 @@ class Exporter:
         for trace, closed in self.runs.closed.items():
             before = [] if closed.complete else self.counted.get(trace, [])
             self.counted[trace] = before + list(closed.spans)
+        self.open = (_encode(self.runs.open), self.runs.newest)
         self.runs.committed()
         self.aggregate.committed(self.aggregate.blobs())
         return outcome
 
     def restart(self) -> None:
-        """Begin anew from what is committed, as the state keeps it."""
-        open_traces = {trace: _decode(_encode(value)) for trace, value in self.runs.open.items()}
-        newest = self.runs.newest
+        """Begin anew from what is committed, as the state keeps it: as after a crash or a rollback."""
         self.runs = Runs(self.prices, self._recall, idle=self.idle)
-        self.runs.restore(open_traces, newest)
+        self.runs.restore(_decode(self.open[0]), self.open[1])
         cells = [(key, cell.blob) for key, cell in self.aggregate.cells.items() if cell.blob is not None]
         self.aggregate = Aggregate(lambda: self.now)
         self.aggregate.restore(cells)
