@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import math
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,13 +87,25 @@ def shown_address(url: str) -> str:
 # an entry never grows stale; the time to live only bounds the memory.
 @st.cache_data(ttl=120, max_entries=400, show_spinner=False)
 def _answers(url: str, queries: tuple[Query, ...]) -> tuple[Answer, ...]:
+    failed = threading.Event()
     pool = concurrent.futures.ThreadPoolExecutor(max_workers=_AT_ONCE)
     try:
         with requests.Session() as session:
-            waiting = [pool.submit(_answer, session, url, query) for query in queries]
+            waiting = [pool.submit(_answer_unless, failed, session, url, query) for query in queries]
             return tuple(future.result() for future in waiting)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer_unless(failed: threading.Event, session: requests.Session, url: str, query: Query) -> Answer:
+    """Answer, unless a query beside this one has failed already: one time-out is enough."""
+    if failed.is_set():
+        raise UnreachableError
+    try:
+        return _answer(session, url, query)
+    except UnreachableError:
+        failed.set()
+        raise
 
 
 @st.cache_data(ttl=120, max_entries=60, show_spinner=False)
