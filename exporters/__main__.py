@@ -12,12 +12,12 @@ from pathlib import Path
 from exporters import __version__, check, demo
 from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
 from exporters.backfill import History, into_tsdb, pages
+from exporters.lock import StateError
 from exporters.once import read
 from exporters.runner import Runner
 from exporters.runs import IDLE_SECONDS
 from exporters.server import listen, serve
 from exporters.sources import SourceError, open_sources, seconds_of
-from exporters.state import StateError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -129,10 +129,19 @@ class Aggregate:
         self.changed.clear()
 
     def restore(self, blobs: Iterable[tuple[Key, bytes]] | None = None) -> None:
-        """Go back to committed totals: those given, or the last that this aggregate knows of."""
-        if blobs is None:
-            blobs = [(key, cell.blob) for key, cell in self.cells.items() if cell.blob is not None]
-        self.cells, self.changed, self.series = {}, set(), 0
+        """Go back to committed totals: those given, or the last that this aggregate knows of.
+
+        Raises ValueError when one of them cannot be read, and then stays with those it knows of.
+        """
+        known = [(key, cell.blob) for key, cell in self.cells.items() if cell.blob is not None]
+        try:
+            self._restore(known if blobs is None else blobs)
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
+            self._restore(known)
+            raise ValueError(f"a total cannot be read: {error}") from None
+
+    def _restore(self, blobs: Iterable[tuple[Key, bytes]]) -> None:
+        self.cells, self.changed, self.series, self.born = {}, set(), 0, 0
         self._found, self._values = {}, {}
         for key, blob in blobs:
             cell = self.cells[key] = Cell(key)

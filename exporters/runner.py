@@ -12,16 +12,16 @@ from pathlib import Path
 from exporters.aggregate import Aggregate
 from exporters.exposition import page
 from exporters.health import Health
+from exporters.lock import StateError, StateInUseError
 from exporters.pricing import Prices
 from exporters.runs import OpenTrace, Outcome, Runs
+from exporters.scrapers import Scrapers
 from exporters.sources import Batch, Source, SourceError
 from exporters.span import Span
-from exporters.state import Change, State, StateError, StateInUseError
+from exporters.state import DATABASE, Change, State, damaged
 
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 2.0
-# How many scrapers are told apart; past it the one that came first is forgotten.
-_SCRAPERS = 64
 
 log = logging.getLogger("agentgauge")
 
@@ -63,7 +63,7 @@ class Runner:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._state: State | None = None
-        self._scrapers: dict[str, int] = {}
+        self._scrapers = Scrapers()
         prices = Prices()
         self._runs = {source.name: Runs(prices, self._recall(source.name), idle=idle) for source in sources}
         self._problems: dict[str, str] = {}
@@ -71,8 +71,10 @@ class Runner:
         self._generation = 0
         self._cursors: dict[str, dict[str, bytes]] = {}
         self._next_try = 0.0
-        # Births up to here may be shown at their value, and that is committed.
-        self._shown = 0
+        # The source whose commit failed: until one succeeds, that the state can be opened says little.
+        self._blamed = ""
+        # The sources that are committed to have been caught up.
+        self._caught_up: set[str] = set()
         for source in sources:
             self.health.set("agentgauge_source_up", 0, source.name)
             self.health.set("agentgauge_source_caught_up", 0, source.name)
@@ -82,8 +84,8 @@ class Runner:
 
     @property
     def ready(self) -> bool:
-        """Whether the state is open and every source's backlog has been read."""
-        return self._state is not None and all(source.name in self.aggregate.caught_up for source in self.sources)
+        """Whether the state works and every source's backlog has been read."""
+        return not self.problem and all(source.name in self.aggregate.caught_up for source in self.sources)
 
     def start(self) -> None:
         """Follow every source until `stop`."""
@@ -109,26 +111,24 @@ class Runner:
         it is committed that the value may be shown: a crash in between shows 0 once more.
         """
         with self._lock:
-            seen = self._scrapers.pop(scraper, self._shown)
-            if seen > self._shown:
-                try:
-                    if self._state is not None:
-                        self._state.show(seen)
-                        self._shown = seen
-                except StateError as error:
-                    self._fail(error)
-                seen = min(seen, self._shown)
-            self._scrapers[scraper] = self.aggregate.born
-            if len(self._scrapers) > _SCRAPERS:
-                del self._scrapers[next(iter(self._scrapers))]
+            seen = self._seen_by(scraper)
             self.health.set("agentgauge_series", self.aggregate.series)
             return page(self.aggregate, self.health.registry, openmetrics=openmetrics, seen=seen, created=created)
+
+    def _seen_by(self, scraper: str) -> int:
+        try:
+            if self._state is not None:
+                return self._scrapers.scrape(scraper, self.aggregate.born, self._state.show)
+        except StateError as error:
+            self._fail(error)
+        return self._scrapers.scrape(scraper, self.aggregate.born, None)
 
     def read_to_end(self, progress: Callable[[Source, int], None]) -> None:
         """Read every source to its end in this thread; `progress` is told after each batch.
 
         Raises SourceError, OSError or StateError: nobody waits for it to be mended.
         """
+        self._open_or_raise()
         for source in self.sources:
             source.reader.seek(self._cursors[source.name])
             more = True
@@ -182,8 +182,14 @@ class Runner:
             try:
                 self._commit(source, batch, spans, bad)
             except StateError as error:
-                self._fail(error)
+                self._fail(error, source.name)
                 return False
+            except Exception:
+                # Counted in part: back to what is committed before anybody sees it.
+                self._let_go()
+                raise
+            if self._blamed == source.name:
+                self._works()
             self._tell(source, batch)
         self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
         return batch.more
@@ -199,18 +205,19 @@ class Runner:
         for reasons in (batch.bad, bad):
             for reason, count in reasons.items():
                 totals.count(name, "agentgauge_bad_records", reason, count)
+        catches_up = not batch.more and name not in totals.caught_up
         if not batch.more:
             self._count(name, runs.sweep(now))
-            if name not in totals.caught_up:
-                totals.catch_up(name)
-        if not (batch.cursor or runs.changed or totals.changed):
+        if catches_up:
+            totals.catch_up(name)
+        if not (batch.cursor or runs.changed or totals.changed or catches_up):
             return
         began = time.perf_counter()
         blobs = totals.blobs()
         change = Change(
             source=name,
             cursor=batch.cursor,
-            open={trace: runs.open.get(trace) for trace in runs.changed},
+            open=runs.changes(),
             closed=runs.closed,
             caught_up=name in totals.caught_up,
             newest=runs.newest,
@@ -218,6 +225,13 @@ class Runner:
         self._open_or_raise().commit(change, blobs)
         totals.committed(blobs)
         runs.committed()
+        # Where this source goes back to after a trouble of its own.
+        for part, value in batch.cursor.items():
+            if value:
+                self._cursors[name][part] = value
+            else:
+                self._cursors[name].pop(part, None)
+        self._caught_up = set(totals.caught_up)
         self.health.took("agentgauge_commit_duration_seconds", time.perf_counter() - began)
 
     def _count(self, name: str, outcome: Outcome) -> None:
@@ -265,19 +279,25 @@ class Runner:
             raise StateError(self.problem)
         return self._state
 
-    def _fail(self, error: StateError) -> None:
+    def _fail(self, error: StateError, source: str = "") -> None:
         """Go on with the last committed totals; the state is opened anew before anything is counted,
         because after a failed sync a handle can no longer be trusted."""
         if str(error) != self.problem:
             log.error("state: %s; totals stand still until it works again", error)
-        self.problem = str(error)
+        self.problem, self._blamed = str(error), source
         self.health.set("agentgauge_state_up", 0)
-        if self._state is not None:
-            with suppress(sqlite3.Error):
-                self._state.close()
-            self._state = None
-            self.aggregate.restore()
+        self._let_go()
         self._next_try = time.monotonic() + RETRY_SECONDS
+
+    def _let_go(self) -> None:
+        """Close the state and go back to what is known to be committed in it."""
+        if self._state is None:
+            return
+        with suppress(sqlite3.Error):
+            self._state.close()
+        self._state = None
+        self.aggregate.restore()
+        self.aggregate.caught_up = set(self._caught_up)
 
     def _open_state(self, *, first: bool = False) -> None:
         """Open the state if it is not, and go back to what is committed in it."""
@@ -287,23 +307,35 @@ class Runner:
         try:
             state = State(self._directory, durable=self._durable)
             found = {source.name: state.source(source.name) for source in self.sources}
-            cells, shown = state.cells(), state.shown()
-            self.aggregate.restore(cells)
-        except StateError as error:
+            promised, to_any = state.scrapers()
+            self.aggregate.restore(state.cells())
+        except (StateError, ValueError) as error:
             if first and isinstance(error, StateInUseError):
                 raise
             if state is not None:
                 state.close()
-            self._fail(error)
+            if not isinstance(error, StateError):
+                error = StateError(damaged(self._directory / DATABASE, str(error)))
+            self._fail(error, self._blamed)
             return
-        self.aggregate.born = max(self.aggregate.born, shown)
+        self.aggregate.born = max(self.aggregate.born, to_any)
+        self._scrapers.restore(promised, to_any, self.aggregate.born)
+        self._caught_up = {name for name, committed in found.items() if committed.caught_up}
+        self.aggregate.caught_up = set(self._caught_up)
         for name, committed in found.items():
             self._runs[name].restore(committed.open, committed.newest)
             self._cursors[name] = committed.cursor
-            if committed.caught_up:
-                self.aggregate.caught_up.add(name)
+            self.health.set("agentgauge_source_caught_up", int(committed.caught_up), name)
+        if state.created:
+            log.info("state: %s is new; every store is counted from its beginning", self._directory)
+        self._state = state
+        self._generation += 1
+        if not self._blamed:
+            self._works()
+
+    def _works(self) -> None:
+        """Say that the state can be written, which a commit has shown."""
         if self.problem:
             log.warning("state: %s can be used again", self._directory)
-        self._state, self._shown, self.problem = state, shown, ""
-        self._generation += 1
+        self.problem, self._blamed = "", ""
         self.health.set("agentgauge_state_up", 1)

@@ -1,7 +1,9 @@
 """The exporter's pages over HTTP: /metrics, /-/healthy, /-/ready, and / that says where to look."""
 
 import gzip
+import signal
 import socket
+import sys
 from html import escape
 
 import uvicorn
@@ -115,6 +117,8 @@ def _family(host: str) -> socket.AddressFamily:
 
 def serve(runner: Runner, bound: socket.socket) -> None:
     """Follow the sources and answer on a bound socket until SIGTERM or SIGINT."""
+    # uvicorn shuts down on it and then raises it again, to which the default is to end here and now.
+    signal.signal(signal.SIGTERM, _ended)
     config = uvicorn.Config(
         application(runner), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
     )
@@ -123,3 +127,7 @@ def serve(runner: Runner, bound: socket.socket) -> None:
         uvicorn.Server(config).run(sockets=[bound])
     finally:
         runner.stop()
+
+
+def _ended(*_: object) -> None:
+    sys.exit(0)

@@ -1,34 +1,33 @@
 """The state: cursors, open runs, counted spans and totals, committed together and durably."""
 
-import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from exporters.aggregate import Key
+from exporters.lock import StateError, lock
 from exporters.runs import Closed, OpenTrace
 
 DATABASE = "state.db"
-LOCK = "lock"
 VERSION = 1
-# Where a lock or a sync may be answered before it is true.
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"}
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE cursors (source TEXT, part TEXT, value BLOB, PRIMARY KEY (source, part)) WITHOUT ROWID;
+-- A part is the name of a file, say, which need not be UTF-8.
+CREATE TABLE cursors (source TEXT, part BLOB, value BLOB, PRIMARY KEY (source, part)) WITHOUT ROWID;
 CREATE TABLE sources (source TEXT PRIMARY KEY, caught_up INTEGER, newest REAL) WITHOUT ROWID;
 CREATE TABLE open_traces (source TEXT, trace TEXT, value BLOB, PRIMARY KEY (source, trace)) WITHOUT ROWID;
 -- JSON strings, each with a comma after it, so that more can be put behind without reading.
 CREATE TABLE counted (source TEXT, trace TEXT, spans BLOB, PRIMARY KEY (source, trace)) WITHOUT ROWID;
 CREATE TABLE cells (kind TEXT, source TEXT, labels TEXT, value BLOB, PRIMARY KEY (kind, source, labels)) WITHOUT ROWID;
-INSERT INTO meta VALUES ('shown', 0);
+-- The last birth whose series each scraper may have seen at its value, the latest scraper last.
+CREATE TABLE scrapers (scraper TEXT PRIMARY KEY, seen INTEGER);
+INSERT INTO meta VALUES ('shown', 0), ('opened', 0);
 """
 
 _encode_trace = msgspec.msgpack.Encoder().encode
@@ -36,13 +35,9 @@ _decode_trace = msgspec.msgpack.Decoder(OpenTrace).decode
 _encode_spans = msgspec.json.Encoder().encode
 _decode_spans = msgspec.json.Decoder(list[str]).decode
 
-
-class StateError(Exception):
-    """The state cannot be used, in one line that says why and how to mend it."""
-
-
-class StateInUseError(StateError):
-    """Another exporter holds the state."""
+# What reading a row raises when something else is in it than was written.
+_WRONG = (sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError)
+_DAMAGE = ("malformed", "not a database", "no such table", "no such column", "unsupported file format")
 
 
 @dataclass(kw_only=True)
@@ -75,11 +70,13 @@ class State:
 
         Raises StateInUseError when another process has it, StateError when it is damaged, of
         another version, not writable, or on a network file system. A database that is there but
-        empty is damaged: to begin anew would count everything again.
+        empty is damaged: to begin anew would count everything again. `created` says that there
+        was none.
         """
         self.directory = directory
+        self.created = False
         self._durable = durable
-        self._lock = _locked(directory)
+        self._lock = lock(directory)
         try:
             self._db = self._opened()
         except BaseException:
@@ -91,8 +88,9 @@ class State:
         try:
             if not path.exists():
                 _create(path)
+                self.created = True
             if path.stat().st_size == 0:
-                raise StateError(_damaged(path, "it is empty"))
+                raise StateError(damaged(path, "it is empty"))
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except (sqlite3.Error, OSError) as error:
             raise StateError(_said(path, error)) from None
@@ -101,7 +99,12 @@ class State:
             # NORMAL syncs nothing at COMMIT: after a power cut a total that was scraped would fall.
             db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
             db.execute("PRAGMA journal_size_limit = 16777216")
-            self._check(db, path)
+            _check(db, path)
+            # What was written but not synced when we were killed, or when a sync failed, is read
+            # back as committed, and may be gone after a power cut: written and synced once more.
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # Whether it can be written is found out now.
+            db.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
         except sqlite3.Error as error:
             db.close()
             raise StateError(_said(path, error)) from None
@@ -109,21 +112,6 @@ class State:
             db.close()
             raise
         return db
-
-    def _check(self, db: sqlite3.Connection, path: Path) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise StateError(
-                f"{path}: written by a newer version (format {version}, this one knows {VERSION}); "
-                "install that version, or move the directory away to count from the beginning"
-            )
-        if version < VERSION:
-            raise StateError(_damaged(path, "it has no format number"))
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise StateError(_damaged(path, verdict.splitlines()[0]))
-        if not os.access(path, os.W_OK):
-            raise StateError(f"{path}: may not be written; give it to the user that runs the exporter")
 
     def close(self) -> None:
         """Close the database and let go of the lock."""
@@ -138,37 +126,52 @@ class State:
                 "SELECT caught_up, newest FROM sources WHERE source = ?", (name,)
             ):
                 found.caught_up, found.newest = bool(caught_up), newest
-            found.cursor = dict(self._db.execute("SELECT part, value FROM cursors WHERE source = ?", (name,)))
+            parts = self._db.execute("SELECT part, value FROM cursors WHERE source = ?", (name,))
+            found.cursor = {part.decode("utf-8", "surrogateescape"): value for part, value in parts}
             rows = self._db.execute("SELECT trace, value FROM open_traces WHERE source = ?", (name,))
             found.open = {trace: _decode_trace(value) for trace, value in rows}
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
-            raise StateError(_said(self.directory / DATABASE, error)) from None
+        except _WRONG as error:
+            raise self._error(error) from None
         return found
 
     def cells(self) -> list[tuple[Key, bytes]]:
         """Return the committed totals of every source. Raises StateError."""
         try:
             rows = self._db.execute("SELECT kind, source, labels, value FROM cells").fetchall()
-        except sqlite3.Error as error:
-            raise StateError(_said(self.directory / DATABASE, error)) from None
-        return [((kind, source, tuple(json.loads(labels))), value) for kind, source, labels, value in rows]
+            return [((kind, source, tuple(json.loads(labels))), value) for kind, source, labels, value in rows]
+        except _WRONG as error:
+            raise self._error(error) from None
 
-    def shown(self) -> int:
-        """Return the last birth whose series any scraper may have seen at its value."""
-        (value,) = self._db.execute("SELECT value FROM meta WHERE name = 'shown'").fetchone()
-        return int(value)
-
-    def show(self, born: int) -> None:
-        """Commit that series up to birth `born` may be shown at their value. Raises StateError."""
+    def scrapers(self) -> tuple[dict[str, int], int]:
+        """Return the last birth that each scraper may have seen at its value, those whose row is
+        newest last, and the last that any scraper ever may have. Raises StateError."""
         try:
-            self._db.execute("UPDATE meta SET value = ? WHERE name = 'shown'", (born,))
+            seen = dict(self._db.execute("SELECT scraper, seen FROM scrapers ORDER BY rowid"))
+            ((shown,),) = self._db.execute("SELECT value FROM meta WHERE name = 'shown'")
+        except _WRONG as error:
+            raise self._error(error) from None
+        return seen, shown
+
+    def show(self, scraper: str, born: int, forgotten: str = "") -> None:
+        """Commit that a scraper may be shown series up to birth `born` at their value, and forget
+        another scraper. Raises StateError."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("INSERT OR REPLACE INTO scrapers (scraper, seen) VALUES (?, ?)", (scraper, born))
+            self._db.execute("DELETE FROM scrapers WHERE scraper = ?", (forgotten,))
+            self._db.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'shown'", (born,))
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StateError(_said(self.directory / DATABASE, error)) from None
+            raise self._error(error) from None
 
     def counted(self, source: str, trace: str) -> list[str] | None:
-        """Return the ids of the spans counted in a trace that was closed; None if there is none."""
-        row = self._db.execute("SELECT spans FROM counted WHERE source = ? AND trace = ?", (source, trace)).fetchone()
-        return None if row is None else _decode_spans(b"[" + row[0][:-1] + b"]")
+        """Return the ids of the spans counted in a trace that was closed; None if there is none.
+        Raises StateError."""
+        try:
+            rows = self._db.execute("SELECT spans FROM counted WHERE source = ? AND trace = ?", (source, trace))
+            return next((_decode_spans(b"[" + spans[:-1] + b"]") for (spans,) in rows), None)
+        except _WRONG as error:
+            raise self._error(error) from None
 
     def commit(self, change: Change, cells: Iterable[tuple[Key, bytes]]) -> None:
         """Commit a batch: durable when this returns. Raises StateError, and then nothing is changed,
@@ -183,12 +186,16 @@ class State:
             )
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StateError(_said(self.directory / DATABASE, error)) from None
+            raise self._error(error) from None
+
+    def _error(self, error: Exception) -> StateError:
+        return StateError(_said(self.directory / DATABASE, error))
 
     def _write(self, change: Change) -> None:
         source, db = change.source, self._db
-        moved = [(source, part, value) for part, value in change.cursor.items() if value]
-        gone = [(source, part) for part, value in change.cursor.items() if not value]
+        parts = [(source, part.encode("utf-8", "surrogateescape"), value) for part, value in change.cursor.items()]
+        moved = [row for row in parts if row[2]]
+        gone = [row[:2] for row in parts if not row[2]]
         db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", moved)
         db.executemany("DELETE FROM cursors WHERE source = ? AND part = ?", gone)
         still_open = [(source, trace, _encode_trace(value)) for trace, value in change.open.items() if value]
@@ -234,56 +241,36 @@ def _labels(labels: tuple[str, ...]) -> str:
     return json.dumps(labels, ensure_ascii=False, separators=(",", ":"))
 
 
-def _locked(directory: Path) -> IO[str]:
-    """Make the directory if need be and lock it for this process."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        network = _file_system(directory) in _NETWORK
-        # Kept open as long as the state: the lock goes with it, also after SIGKILL.
-        lock = (directory / LOCK).open("a")
-    except OSError as error:
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        raise StateError(damaged(path, "it has no format number"))
+    if version != VERSION:
         raise StateError(
-            f"{directory}: {error.strerror}; give the directory to the user that runs the exporter"
-        ) from None
-    if network:
-        lock.close()
-        raise StateError(f"{directory}: is on a network file system, which loses commits; use a local disk")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise StateInUseError(
-            f"{directory}: another exporter uses this state; stop it, or give this one its own --state"
-        ) from None
-    return lock
+            f"{path}: written by {'a newer' if version > VERSION else 'an older'} version "
+            f"(format {version}, this one knows {VERSION}); install that version, or move {path.parent} away "
+            "to count from the beginning"
+        )
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StateError(damaged(path, verdict.splitlines()[0]))
+    if not os.access(path, os.W_OK):
+        raise StateError(f"{path}: may not be written; give it to the user that runs the exporter")
 
 
-def _file_system(directory: Path) -> str:
-    """Return the type of the file system that a directory is on, as Linux names it; else ''."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    best = ("", "")
-    for line in mounts.splitlines():
-        _, point, kind, *_ = line.split(" ")
-        if directory.resolve().is_relative_to(point) and len(point) >= len(best[0]):
-            best = (point, kind)
-    return best[1]
-
-
-def _damaged(path: Path, why: str) -> str:
+def damaged(path: Path, why: str) -> str:
+    """Say that a state cannot be read, and what to do about it."""
     return (
-        f"{path}: damaged ({why}); restore it from a copy, or move {path.parent} away to count from the beginning: "
-        "totals then start anew"
+        f"{path}: damaged ({why}); restore all of {path.parent} from a copy, or move it away to count from the "
+        "beginning: totals then start anew"
     )
 
 
 def _said(path: Path, error: Exception) -> str:
     """Say what SQLite means, and what to do about it."""
     text = str(error)
-    if "malformed" in text or "not a database" in text or isinstance(error, msgspec.MsgspecError):
-        return _damaged(path, text)
+    if not isinstance(error, sqlite3.Error | OSError) or any(words in text for words in _DAMAGE):
+        return damaged(path, text)
     if "disk is full" in text:
         return f"{path}: the disk is full; free some space, and the exporter goes on by itself"
     if "readonly" in text or "unable to open" in text:
