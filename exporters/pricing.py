@@ -3,12 +3,13 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from exporters.span import Span
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelPrice
+    from genai_prices.types import ModelInfo, ModelPrice
 
 # Names of OpenTelemetry's `gen_ai.provider.name` that the price list knows under another id.
 _PROVIDERS = {
@@ -88,23 +89,28 @@ class Prices:
 
 
 def _price_of_day(provider: str, model: str, day: float) -> _PriceOfDay | None:
-    """Look a model up in the price list; None when it is not there.
+    """Look a model up in the price list; None when it is not there."""
+    listed = _listed(provider, model)
+    if listed is None:
+        return None
+    return _by_tier(listed.get_prices(datetime.fromtimestamp((day + 0.5) * _DAY, UTC)))
+
+
+@lru_cache(maxsize=10_000)
+def _listed(provider: str, model: str) -> "ModelInfo | None":
+    """Find a model in the price list.
 
     `openai` names an SDK as often as a company: any compatible endpoint can be behind it, so a
     model that OpenAI does not sell is looked for everywhere.
     """
     # Imported late: it takes 0.3 s and 40 MB, which a store that reports its costs need not pay.
-    from genai_prices import Usage, calc_price  # noqa: PLC0415
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415
 
-    noon = datetime.fromtimestamp((day + 0.5) * _DAY, UTC)
     for provider_id in dict.fromkeys([_PROVIDERS.get(provider, provider), "" if provider == "openai" else provider]):
         try:
-            found = calc_price(
-                Usage(input_tokens=1), model, provider_id=provider_id or None, genai_request_timestamp=noon
-            )
-        except (LookupError, ValueError):
+            return get_snapshot().find_provider_model(model, None, provider_id or None, None)[1]
+        except LookupError:
             continue
-        return _by_tier(found.model_price)
     return None
 
 
