@@ -7,48 +7,43 @@ is therefore possible when somebody rewrites a file, and harmless: spans are cou
 Losing one is not possible while it stands in a file of the folder.
 """
 
+import errno
 import os
 import re
 import stat
+import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Mapping
-from hashlib import blake2b
+from heapq import heappop, heappush
 from pathlib import Path
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult, quote, unquote
 
-import msgspec
-
-from exporters.sources import Batch, SourceError
+from exporters.sources import Batch, SourceError, lines
+from exporters.sources.position import (
+    BEGINNING,
+    HEAD_BYTES,
+    Position,
+    decode,
+    digest,
+    encode,
+    past_whole_lines,
+    read_before,
+)
 from exporters.sources.watch import Watch
 
-BATCH_BYTES = 1 << 20
-# A line past this is given up, so that one runaway prompt costs one record and not the memory.
-LINE_BYTES = 16 << 20
+# Between two looks at the whole folder, and how many times the length of the last look at least.
 SCAN_SECONDS = 5.0
-_HEAD_BYTES = 1024
-_TAIL_BYTES = 256
+SCAN_SHARE = 20
+# What a file takes of a batch at least, so that a poll ends in a folder of many empty ones.
+_FILE_BYTES = 256
 # Descriptors of files that grew lately stay open: a file deleted before it was read to its end can
 # still be read through one.
 _KEPT_OPEN = 64
-
-
-class Position(msgspec.Struct, array_like=True):
-    """How far a file has been read, and how to know it again. Holds digests, never content."""
-
-    offset: int = 0
-    head: bytes = b""
-    head_bytes: int = 0
-    tail: bytes = b""
-    tail_bytes: int = 0
-    device: int = 0
-    inode: int = 0
-    # Inside a line that is too long, of which no newline has come yet.
-    skipping: bool = False
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Position).decode
+# Files known again under whatever name; past it, one that was renamed is read again.
+_KNOWN_HEADS = 10_000
+# A file changed this lately, seconds, may change again and keep its size and time of change.
+_UNSETTLED = 2.0
 
 
 def folder_of(url: SplitResult) -> Path:
@@ -77,85 +72,142 @@ class Files:
         self._names = names
         self._since = since
         self._known: dict[str, Position] = {}
-        self._seen: dict[str, tuple[int, int, int, int]] = {}
-        self._sizes: dict[str, int] = {}
+        # The furthest position by the digest of a whole head: a copy, or a file under a new name.
+        self._heads: OrderedDict[bytes, Position] = OrderedDict()
+        self._seen: dict[str, tuple[int, int, int]] = {}
         self._open: OrderedDict[str, int] = OrderedDict()
-        self._due: set[str] = set()
-        # Where files stood that another has taken the name of; they may turn up under a new one.
-        self._moved: deque[Position] = deque(maxlen=64)
+        # Read to their end and gone from their name: open until that is committed.
+        self._drained: list[tuple[str, int]] = []
+        # Files to read, with how many bytes as of the last look, and their order.
+        self._due: dict[str, int] = {}
+        self._queue: list[tuple[bool, str]] = []
+        self._problems: dict[str, str] = {}
         self._next_scan = 0.0
         self._watch = Watch(folder)
+        # Held by a poll; whoever closes waits for its end.
+        self._lock = threading.Lock()
+        self._closed = False
 
     def seek(self, cursor: Mapping[str, bytes]) -> None:
-        """Go to a committed cursor; see Source.seek."""
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
-        self._seen.clear()
-        self._sizes.clear()
-        self._known = {name: _decode(value) for name, value in cursor.items()}
-        self._next_scan = 0.0
+        """Go to a committed cursor; see Source.seek. What is open stays open: it may be deleted."""
+        with self._lock:
+            for name, descriptor in self._drained:
+                newer = self._open.pop(name, None)
+                if newer is not None:
+                    os.close(newer)
+                self._open[name] = descriptor
+            self._drained.clear()
+            self._seen.clear()
+            self._known.clear()
+            self._heads.clear()
+            for part, value in cursor.items():
+                if value:
+                    self._know(unquote(part, errors="surrogateescape"), decode(value))
+            self._next_scan = 0.0
 
     def poll(self) -> Batch:
-        """Read up to about BATCH_BYTES of new lines, oldest file name first."""
+        """Read up to about BATCH_BYTES of new lines, one file to its end before the next: known files
+        first, then by file name."""
         batch = Batch([], {})
-        self._due |= {name for name in self._watch.taken() if self._names.fullmatch(name)}
-        if time.monotonic() >= self._next_scan:
-            self._scan(batch)
-        for name in sorted(self._due):
-            try:
-                batch.size += self._read(name, batch)
-            except OSError as error:
-                batch.problem = f"{self.folder / name}: {error.strerror}"
-                self._due.discard(name)
-            # One file to its end before the next: the store's order is that of its file names.
-            if name in self._due or batch.size >= BATCH_BYTES:
-                break
-        batch.more = bool(self._due)
+        with self._lock:
+            if self._closed:
+                return batch
+            # Nobody asks for the next batch, without a seek, before the last one is committed.
+            while self._drained:
+                os.close(self._drained.pop()[1])
+            for name in self._watch.taken():
+                if self._names.fullmatch(name):
+                    self._make_due(name)
+            if time.monotonic() >= self._next_scan:
+                self._scan()
+            room = lines.BATCH_BYTES
+            while self._queue and room > 0:
+                name = self._queue[0][1]
+                taken, done = self._attempt(name, batch)
+                room -= max(taken, _FILE_BYTES)
+                if done:
+                    heappop(self._queue)
+                    del self._due[name]
+            batch.more = bool(self._due)
+            batch.problem = self._problem()
         return batch
 
     def backlog(self) -> int:
-        """Return the bytes that the files hold past their offsets, as of the last look at each."""
-        return sum(
-            max(0, size - (self._known[name].offset if name in self._known else 0))
-            for name, size in self._sizes.items()
-        )
+        """Return the bytes that are still to be read, as of the last look at each file."""
+        return sum(self._due.values())
 
     def wait(self, seconds: float) -> None:
         """Return when the operating system says that the folder changed, or after `seconds`."""
         self._watch.wait(min(seconds, max(0.0, self._next_scan - time.monotonic())))
 
     def close(self) -> None:
-        """Stop watching and close every file."""
+        """Stop watching and close every file; a poll under way is waited for, a later one is empty."""
         self._watch.close()
-        for descriptor in self._open.values():
-            os.close(descriptor)
-        self._open.clear()
+        with self._lock:
+            self._closed = True
+            for descriptor in (*self._open.values(), *(descriptor for _, descriptor in self._drained)):
+                os.close(descriptor)
+            self._open.clear()
+            self._drained.clear()
 
-    def _scan(self, batch: Batch) -> None:
+    def _scan(self) -> None:
         """Look at every file: the net under the operating system's events."""
         began = time.monotonic()
-        present = set()
+        missing = self._known.keys() | self._open.keys() | self._problems.keys()
         with os.scandir(self.folder) as entries:
             for entry in entries:
-                if not self._names.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+                name = entry.name
+                if not self._names.fullmatch(name):
                     continue
-                present.add(entry.name)
-                look = _look(entry.stat(follow_symlinks=False))
-                self._sizes[entry.name] = look[2]
-                if self._seen.get(entry.name) != look:
-                    self._due.add(entry.name)
-        # New names first: one of them may be a file that is gone under its old name.
-        for name in self._known.keys() - present:
-            if name in self._open:
-                self._due.add(name)
-            elif not any(new not in self._known for new in self._due):
-                self._forget(name, batch)
+                try:
+                    if not entry.is_file(follow_symlinks=False):
+                        continue
+                    found = entry.stat(follow_symlinks=False)
+                except OSError:  # gone since, or not to be looked at: the attempt to read it tells
+                    self._make_due(name)
+                    continue
+                missing.discard(name)
+                if self._seen.get(name) != _look(found):
+                    read = self._known.get(name, BEGINNING).offset
+                    self._make_due(name, found.st_size - read if found.st_size >= read else found.st_size)
+        for name in missing:
+            self._make_due(name)
         # A folder of many thousand files is looked at less often.
-        self._next_scan = time.monotonic() + max(SCAN_SECONDS, 20 * (time.monotonic() - began))
+        now = time.monotonic()
+        self._next_scan = now + max(SCAN_SECONDS, SCAN_SHARE * (now - began))
 
-    def _read(self, name: str, batch: Batch) -> int:
-        """Read new lines of one file into the batch; return how many bytes they took."""
+    def _make_due(self, name: str, left: int = 0) -> None:
+        """Have a file read. Files that were read before come first: if one of them has gone, it may
+        be back under a name that is new."""
+        if name not in self._due:
+            heappush(self._queue, (name not in self._known, name))
+        self._due[name] = max(left, self._due.get(name, 0))
+
+    def _attempt(self, name: str, batch: Batch) -> tuple[int, bool]:
+        """Read one file if it can be read, see `_read`; if not, it is told and tried again after the
+        next look at the folder."""
+        try:
+            taken, done = self._read(name, batch)
+        except OSError as error:
+            denied = error.errno in (errno.EACCES, errno.EPERM)
+            self._problems[name] = "may not be read; grant this user read permission" if denied else str(error.strerror)
+            self._seen.pop(name, None)
+            if error.errno == errno.ESTALE and name in self._open:
+                os.close(self._open.pop(name))
+            return 0, True
+        self._problems.pop(name, None)
+        return taken, done
+
+    def _problem(self) -> str:
+        if not self._problems:
+            return ""
+        name = min(self._problems)
+        others = f" (and {len(self._problems) - 1} files more)" if len(self._problems) > 1 else ""
+        return f"{self.folder / name}: {self._problems[name]}{others}"
+
+    def _read(self, name: str, batch: Batch) -> tuple[int, bool]:
+        """Read new lines of one file into the batch; return how many bytes they took, and whether
+        nothing more is to be read of that name."""
         path = self.folder / name
         try:
             there = path.lstat()
@@ -164,143 +216,84 @@ class Files:
         descriptor = self._open.get(name)
         if descriptor is not None and not _same(os.fstat(descriptor), there):
             # Renamed, replaced or deleted while open: what is left in it comes first.
-            taken, ended = self._take(name, descriptor, batch)
-            if ended:
-                os.close(self._open.pop(name))
-            return taken
+            taken, end = self._take(name, descriptor, batch)
+            if end is not None:
+                self._drained.append((name, self._open.pop(name)))
+            return taken, False
         if there is None or not stat.S_ISREG(there.st_mode):
             self._forget(name, batch)
-            return 0
+            return 0, True
         if descriptor is None:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             self._keep_open(name, descriptor)
-            there = os.fstat(descriptor)
-            self._put(name, self._place(name, descriptor, there))
-        taken, ended = self._take(name, descriptor, batch)
-        if ended:
+            if not _same(os.fstat(descriptor), there):
+                return 0, False  # replaced between the look and the opening: look again
+        self._open.move_to_end(name)
+        taken, end = self._take(name, descriptor, batch)
+        if end is None:
+            self._due[name] = max(0, there.st_size - self._known[name].offset)
+        elif end >= there.st_size and abs(time.time() - there.st_mtime) > _UNSETTLED:
             self._seen[name] = _look(there)
-            self._sizes[name] = there.st_size
-            self._due.discard(name)
-        return taken
+        return taken, end is not None
 
-    def _take(self, name: str, descriptor: int, batch: Batch) -> tuple[int, bool]:
-        """Append the whole lines from the file's position on and move it past them.
+    def _take(self, name: str, descriptor: int, batch: Batch) -> tuple[int, int | None]:
+        """Append new lines of one file and know where it is read on, see `lines.take`; return how
+        many bytes they took, and the file's end if that was reached."""
+        position = self._known.get(name) or self._placed(name, descriptor, batch)
+        taken = lines.take(descriptor, position, batch)
+        while taken is None:
+            position = self._placed(name, descriptor, batch)
+            taken = lines.take(descriptor, position, batch)
+        if taken.size:
+            self._know(name, taken.position, batch)
+            batch.size += taken.size
+        return taken.size, taken.end
 
-        Returns how many bytes that took, at most about BATCH_BYTES, and whether the file's end was
-        reached; a line without its newline is left for later.
-        """
-        position = self._known[name]
-        data = os.pread(descriptor, BATCH_BYTES, position.offset)
-        # Looked at after the reading, so that a truncation in between cannot slip through.
-        if not _holds(descriptor, position):  # truncated or rewritten: all that is there is new
-            self._put(name, Position())
-            return self._take(name, descriptor, batch)
-        ended = len(data) < BATCH_BYTES
-        skipping = position.skipping
-        if skipping:
-            data = data[: data.find(b"\n") + 1 or len(data)]
-            ended = ended and not data.endswith(b"\n")
-            skipping = not data.endswith(b"\n")
-        elif not ended and b"\n" not in data:
-            data, ended, skipping = self._take_long(descriptor, position.offset, batch)
-        else:
-            lines = data.split(b"\n")
-            unfinished = lines.pop()
-            if unfinished:
-                data = data[: -len(unfinished)]
-            batch.records += lines
-        if data:
-            self._known[name] = _moved_past(data, descriptor, position, skipping=skipping)
-            batch.cursor[name] = _encode(self._known[name])
-        return len(data), ended
+    def _placed(self, name: str, descriptor: int, batch: Batch) -> Position:
+        """Find where to read on in a file whose position is not known: it may be one that was known
+        under another name, or a copy of it."""
+        position = BEGINNING
+        first = os.pread(descriptor, HEAD_BYTES, 0)
+        known = self._heads.get(digest(first)) if len(first) == HEAD_BYTES else None
+        if known is not None and read_before(descriptor, known) is not None:
+            position = known
+        elif self._since is not None and name not in self._known:
+            there = os.fstat(descriptor)
+            if there.st_mtime < time.time() - self._since:
+                position = past_whole_lines(descriptor, there.st_size, lines.BATCH_BYTES)
+        self._know(name, position, batch)
+        return position
 
-    def _take_long(self, descriptor: int, offset: int, batch: Batch) -> tuple[bytes, bool, bool]:
-        """Append the one line at the offset, longer than a batch; return it, and whether the file
-        ended within it, and whether it was given up."""
-        data = os.pread(descriptor, LINE_BYTES, offset)
-        end = data.find(b"\n") + 1
-        if end:
-            batch.records.append(data[: end - 1])
-            return data[:end], False, False
-        if len(data) < LINE_BYTES:
-            return b"", True, False
-        batch.bad["too_long"] = batch.bad.get("too_long", 0) + 1
-        return data, False, True
-
-    def _place(self, name: str, descriptor: int, there: os.stat_result) -> Position:
-        """Find where to read on in a file that was just opened: it may be one that was known."""
-        inode = (there.st_dev, there.st_ino)
-        unrotated = name[: name.rindex(".jsonl") + 6] if ".jsonl" in name else name
-        candidates = [
-            *(self._known[known] for known in (name, unrotated) if known in self._known),
-            *self._moved,
-            *(position for position in self._known.values() if (position.device, position.inode) == inode),
-        ]
-        for position in candidates:
-            if position.offset and _holds(descriptor, position):
-                return position
-        if name not in self._known and self._since is not None and there.st_mtime < time.time() - self._since:
-            last = os.pread(descriptor, _TAIL_BYTES, max(0, there.st_size - _TAIL_BYTES))
-            first = os.pread(descriptor, _HEAD_BYTES, 0)
-            return Position(there.st_size, _digest(first), len(first), _digest(last), len(last), *inode)
-        return Position()
-
-    def _put(self, name: str, position: Position) -> None:
-        """Set where a file is read on; where its name stood before may yet turn up elsewhere."""
-        before = self._known.get(name)
-        if before is not None and before.offset and before is not position:
-            self._moved.append(before)
+    def _know(self, name: str, position: Position, batch: Batch | None = None) -> None:
+        """Set where a file is read on, and have that committed with the batch."""
         self._known[name] = position
+        if position.head_bytes == HEAD_BYTES:
+            self._heads[position.head] = position
+            self._heads.move_to_end(position.head)
+            if len(self._heads) > _KNOWN_HEADS:
+                self._heads.popitem(last=False)
+        if batch is not None and position.offset:
+            batch.cursor[_part(name)] = encode(position)
+
+    def _forget(self, name: str, batch: Batch) -> None:
+        self._seen.pop(name, None)
+        if self._known.pop(name, None) is not None:
+            batch.cursor[_part(name)] = b""
 
     def _keep_open(self, name: str, descriptor: int) -> None:
         self._open[name] = descriptor
-        while len(self._open) > _KEPT_OPEN:
-            os.close(self._open.popitem(last=False)[1])
-
-    def _forget(self, name: str, batch: Batch) -> None:
-        self._due.discard(name)
-        self._seen.pop(name, None)
-        self._sizes.pop(name, None)
-        if self._known.pop(name, None) is not None:
-            batch.cursor[name] = b""
+        if len(self._open) > _KEPT_OPEN:
+            idle = (other for other in self._open if other not in self._due)
+            os.close(self._open.pop(next(idle, next(iter(self._open)))))
 
 
-def _moved_past(data: bytes, descriptor: int, position: Position, *, skipping: bool) -> Position:
-    """Return the position past `data`, which was read at `position`."""
-    found = os.fstat(descriptor)
-    head, head_bytes = position.head, position.head_bytes
-    if head_bytes < _HEAD_BYTES:
-        first = (os.pread(descriptor, min(_HEAD_BYTES, position.offset), 0) + data)[:_HEAD_BYTES]
-        head, head_bytes = _digest(first), len(first)
-    return Position(
-        offset=position.offset + len(data),
-        head=head,
-        head_bytes=head_bytes,
-        tail=_digest(data[-_TAIL_BYTES:]),
-        tail_bytes=min(_TAIL_BYTES, len(data)),
-        device=found.st_dev,
-        inode=found.st_ino,
-        skipping=skipping,
-    )
+def _part(name: str) -> str:
+    """The part of the cursor that is a file's: its name, which may be any bytes, as text."""
+    return quote(name, errors="surrogateescape")
 
 
-def _holds(descriptor: int, position: Position) -> bool:
-    """Whether what was read before a position still stands in the file."""
-    tail_from = position.offset - position.tail_bytes
-    return (
-        _digest(os.pread(descriptor, position.head_bytes, 0)) == position.head
-        and _digest(os.pread(descriptor, position.tail_bytes, tail_from)) == position.tail
-        if position.offset
-        else True
-    )
-
-
-def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=8).digest()
-
-
-def _look(found: os.stat_result) -> tuple[int, int, int, int]:
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+def _look(found: os.stat_result) -> tuple[int, int, int]:
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _same(one: os.stat_result, other: os.stat_result | None) -> bool:

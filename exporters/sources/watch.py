@@ -1,5 +1,6 @@
 """The operating system's word that files of a folder changed."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -18,7 +19,10 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._changed = threading.Event()
+        self._closed = False
+        # Of the thread that watches: how to stop it, and which folder was under the name then.
         self._stop = threading.Event()
+        self._watched: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._names: set[str] = set()
         self._thread: threading.Thread | None = None
@@ -32,19 +36,36 @@ class Watch:
 
     def wait(self, seconds: float) -> None:
         """Return when something changed, or after `seconds`. The first call begins to watch."""
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._closed:
+                return
+            self._begin()
         self._changed.wait(seconds)
 
     def close(self) -> None:
         """Stop watching; a `wait` under way returns."""
-        self._stop.set()
-        self._changed.set()
+        with self._lock:
+            self._closed = True
+            self._stop.set()
+            self._changed.set()
         if self._thread is not None:
             self._thread.join()
 
-    def _follow(self) -> None:
+    def _begin(self) -> None:
+        """Watch, unless this very folder is watched already: events are of a folder, not of its name."""
+        try:
+            found = self._folder.stat()
+        except OSError:
+            return
+        folder = (found.st_dev, found.st_ino)
+        if self._thread is not None and self._thread.is_alive() and folder == self._watched:
+            return
+        self._stop.set()
+        self._stop, self._watched = threading.Event(), folder
+        self._thread = threading.Thread(target=self._follow, args=(self._stop,), name="watch", daemon=True)
+        self._thread.start()
+
+    def _follow(self, stop: threading.Event) -> None:
         try:
             for changes in watch(
                 self._folder,
@@ -53,12 +74,14 @@ class Watch:
                 step=_STEP,
                 rust_timeout=500,
                 yield_on_timeout=False,
-                stop_event=self._stop,
+                stop_event=stop,
                 raise_interrupt=False,
                 recursive=False,
             ):
                 with self._lock:
-                    self._names |= {Path(path).name for _, path in changes}
+                    self._names |= {os.path.basename(path) for _, path in changes}  # noqa: PTH119 -- hot
                     self._changed.set()
-        except OSError:
-            return  # the folder is gone or cannot be watched; the next wait tries again
+        # The folder is gone, or the system's watches are used up, which is a RuntimeError of the
+        # library; the next wait tries again.
+        except (OSError, RuntimeError):
+            return
