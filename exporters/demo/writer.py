@@ -20,7 +20,7 @@ def write(directory: Path, at: float, entry: Entry) -> int:
     The file is named by the local date. Once it holds 100 MiB, it stays, and each line goes to
     a file named by its local second. Raises OSError when the line cannot be written whole.
     """
-    line = json.dumps(entry, default=str, ensure_ascii=False).encode() + b"\n"
+    line = encode(entry)
     local = datetime.fromtimestamp(at)
     path = directory / f"traces_{local:%Y-%m-%d}.jsonl"
     if _size(path) >= _MOST_BYTES:
@@ -29,6 +29,11 @@ def write(directory: Path, at: float, entry: Entry) -> int:
         if file.write(line) < len(line):
             raise OSError(f"{path}: the disk took only a part of a line")
     return len(line)
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the line of an entry, UTF-8, as the file store writes it."""
+    return json.dumps(entry, default=str, ensure_ascii=False).encode() + b"\n"
 
 
 def _size(path: Path) -> int:
