@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from exporters import counted
 from exporters.aggregate import Key
 from exporters.lock import StateError, lock
 from exporters.runs import Closed, OpenTrace
@@ -22,8 +23,6 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE cursors (source TEXT, part BLOB, value BLOB, PRIMARY KEY (source, part)) WITHOUT ROWID;
 CREATE TABLE sources (source TEXT PRIMARY KEY, caught_up INTEGER, newest REAL) WITHOUT ROWID;
 CREATE TABLE open_traces (source TEXT, trace TEXT, value BLOB, PRIMARY KEY (source, trace)) WITHOUT ROWID;
--- JSON strings, each with a comma after it, so that more can be put behind without reading.
-CREATE TABLE counted (source TEXT, trace TEXT, spans BLOB, PRIMARY KEY (source, trace)) WITHOUT ROWID;
 CREATE TABLE cells (kind TEXT, source TEXT, labels TEXT, value BLOB, PRIMARY KEY (kind, source, labels)) WITHOUT ROWID;
 -- The last birth whose series each scraper may have seen at its value, the latest scraper last.
 CREATE TABLE scrapers (scraper TEXT PRIMARY KEY, seen INTEGER);
@@ -32,8 +31,6 @@ INSERT INTO meta VALUES ('shown', 0), ('opened', 0);
 
 _encode_trace = msgspec.msgpack.Encoder().encode
 _decode_trace = msgspec.msgpack.Decoder(OpenTrace).decode
-_encode_spans = msgspec.json.Encoder().encode
-_decode_spans = msgspec.json.Decoder(list[str]).decode
 
 # What reading a row raises when something else is in it than was written.
 _WRONG = (sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError)
@@ -105,6 +102,7 @@ class State:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             # Whether it can be written is found out now.
             db.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
+            self._counted = counted.Counted(db)
         except sqlite3.Error as error:
             db.close()
             raise StateError(_said(path, error)) from None
@@ -168,8 +166,7 @@ class State:
         """Return the ids of the spans counted in a trace that was closed; None if there is none.
         Raises StateError."""
         try:
-            rows = self._db.execute("SELECT spans FROM counted WHERE source = ? AND trace = ?", (source, trace))
-            return next((_decode_spans(b"[" + spans[:-1] + b"]") for (spans,) in rows), None)
+            return self._counted.spans(source, trace)
         except _WRONG as error:
             raise self._error(error) from None
 
@@ -202,18 +199,7 @@ class State:
         ended = [(source, trace) for trace, value in change.open.items() if not value]
         db.executemany("INSERT OR REPLACE INTO open_traces VALUES (?, ?, ?)", still_open)
         db.executemany("DELETE FROM open_traces WHERE source = ? AND trace = ?", ended)
-        for complete, statement in (
-            (True, "INSERT OR REPLACE INTO counted VALUES (?, ?, ?)"),
-            (False, "INSERT INTO counted VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET spans = spans || excluded.spans"),
-        ):
-            db.executemany(
-                statement,
-                [
-                    (source, trace, _encode_spans(list(closed.spans))[1:-1] + b",")
-                    for trace, closed in change.closed.items()
-                    if closed.complete is complete and closed.spans
-                ],
-            )
+        self._counted.write(source, change.closed)
         db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source, int(change.caught_up), change.newest))
 
 
@@ -228,7 +214,7 @@ def _create(path: Path) -> None:
         os.umask(old_mask)
     try:
         db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        db.executescript(f"BEGIN; {_SCHEMA} {counted.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
     finally:
         db.close()
     draft.rename(path)
