@@ -40,7 +40,7 @@ def main() -> int:
         figures += parts[name]()
     print(table(figures))
     if options.write:
-        options.write.write_text(document(figures, "make bench" if not few else "make bench QUICK"))
+        options.write.write_text(document(figures, "python -m tests.bench --quick" if few else "make bench"))
     return 0
 
 

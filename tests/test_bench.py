@@ -1,0 +1,67 @@
+"""The benchmark measures what it says: its folder, its program for mtail, its table."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from bench import store
+from bench.figures import Figure, table
+
+PLAIN = Path(__file__).parent / "fixtures" / "createagents" / "plain"
+PROGRAM = Path(__file__).parent / "bench" / "counters.mtail"
+
+
+def test_a_copy_of_the_week_has_its_own_ids_and_days_and_is_otherwise_the_same() -> None:
+    [source] = PLAIN.glob("*.jsonl")
+
+    copies = [list(store.copy_of([source], number)) for number in (0, 1, 17)]
+
+    assert [[name for name, _ in files] for files in copies] == [
+        ["traces_2026-02-03.jsonl"],
+        ["traces_2026-01-25.jsonl"],  # nine days earlier
+        ["traces_2025-09-03.jsonl"],  # 153 days earlier
+    ]
+    first = [json.loads(line) for line in source.read_bytes().splitlines()]
+    for number, files in zip((0, 1, 17), copies, strict=True):
+        entries = [json.loads(line) for line in files[0][1].splitlines()]
+        assert [entry.pop("timestamp")[10:] for entry in entries] == [entry["timestamp"][10:] for entry in first]
+        assert len(files[0][1]) == source.stat().st_size
+        for entry, original in zip(entries, first, strict=True):
+            for name in ("trace_id", "run_id", "parent_run_id"):
+                if name in entry:
+                    prefix, digits = entry[name].split("-")
+                    assert (prefix, digits[:2]) == (original[name].split("-")[0], f"{number:02x}")
+                    assert digits[2:] == original[name].split("-")[1][2:]
+
+
+@pytest.mark.skipif(shutil.which("mtail") is None, reason="mtail is not installed")
+def test_mtail_counts_the_same_as_was_worked_out_by_hand() -> None:
+    command = ["mtail", "-one_shot", "-one_shot_format", "prometheus", "-progs", str(PROGRAM), "-logtostderr"]
+    done = subprocess.run(
+        [*command, "-logs", f"{PLAIN}/*.jsonl"], capture_output=True, text=True, check=True, timeout=60
+    )
+    page = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line and not line.startswith("#"))
+
+    prog = 'prog="counters.mtail"'
+    assert page[f"records_total{{{prog}}}"] == "35"
+    assert page[f'inference_calls_total{{agent="support",model="gpt-4o-mini",outcome="ok",{prog}}}'] == "3"
+    assert page[f'input_tokens_total{{agent="research",model="gpt-4.1",{prog}}}'] == "7320"
+    assert page[f'output_tokens_total{{agent="notes",model="llama3.2",{prog}}}'] == "112"
+    assert page[f'tool_calls_total{{agent="research",outcome="ok",{prog},tool="fetch_page"}}'] == "2"
+    assert page[f'runs_total{{agent="support",outcome="ok",{prog}}}'] == "2"
+    assert page[f'inference_duration_seconds_sum{{agent="research",model="gpt-4.1",{prog}}}'] == "8.25"
+
+
+def test_the_table_says_what_was_reached() -> None:
+    figures = [
+        Figure(what="speed", ours="3", other="1", ratio=3.0, wanted="2", reached=True),
+        Figure(what="cost", ours="5 ms"),
+    ]
+    assert table(figures) == (
+        "| What  | Ours | Beside it | Ratio | To reach | Reached |\n"
+        "| ----- | ---- | --------- | ----- | -------- | ------- |\n"
+        "| speed | 3    | 1         | 3.00  | 2        | yes     |\n"
+        "| cost  | 5 ms |           |       |          |         |"
+    )
