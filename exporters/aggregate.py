@@ -77,6 +77,8 @@ class Aggregate:
         self.born = 0
         # Sources whose backlog has been read: their new series are births that a scraper must see.
         self.caught_up: set[str] = set()
+        # Those of them that the last commit does not know of yet.
+        self._catching_up: set[str] = set()
         # The cell of label values as the store writes them, before they are cleaned.
         self._found: dict[tuple[str, str], dict[tuple[str, ...], Cell]] = {}
         self._values: dict[tuple[str, str], set[str]] = {}
@@ -89,6 +91,8 @@ class Aggregate:
             found, plan = kinds[span.kind]
             raw = plan.key(span)
             cell = found.get(raw) or self._cell(source, span.kind, raw)
+            if span.error and self.series >= self.series_limit and _would_grow(cell, span):
+                cell = self._cell_of_others(source, span.kind, raw)
             changed.add(cell)
             if span.usage_only:
                 plan.feed_usage(span, cell, bear)
@@ -98,7 +102,7 @@ class Aggregate:
     def count(self, source: str, metric: str, own: str = "", by: int = 1) -> None:
         """Add to a counter about the reading of a store, such as `agentgauge_bad_records`."""
         kind, place = _PLACES[metric]
-        cell = self._cell(source, kind, ())
+        cell = self.cells.get((kind, source, ())) or self._cell(source, kind, ())
         child = cell.children[place].get(own) or self._bear(cell, place, own)
         child.value += by  # type: ignore[union-attr]
         self.changed.add(cell)
@@ -106,6 +110,7 @@ class Aggregate:
     def catch_up(self, source: str) -> None:
         """Show a source's series from now on, those there are at their value from the first scrape."""
         self.caught_up.add(source)
+        self._catching_up.add(source)
         for cell in self.cells.values():
             if cell.key[1] == source:
                 self.changed.add(cell)
@@ -127,12 +132,16 @@ class Aggregate:
         for key, blob in blobs:
             self.cells[key].blob = blob
         self.changed.clear()
+        self._catching_up.clear()
 
     def restore(self, blobs: Iterable[tuple[Key, bytes]] | None = None) -> None:
         """Go back to committed totals: those given, or the last that this aggregate knows of.
 
         Raises ValueError when one of them cannot be read, and then stays with those it knows of.
         """
+        # Shown half-read, a backlog would seem a burst when the rest of it is counted.
+        self.caught_up -= self._catching_up
+        self._catching_up.clear()
         known = [(key, cell.blob) for key, cell in self.cells.items() if cell.blob is not None]
         try:
             self._restore(known if blobs is None else blobs)
@@ -176,12 +185,19 @@ class Aggregate:
                 for own in metric.values:
                     self._bear(cell, place, own)
         found = self._found.setdefault((source, kind), {})
-        # Values past the budget are many: looked up each time, never kept.
-        if not spent and len(found) < 4 * self.series_limit:
+        # Values that are past the budget, or had to be cleaned, may be many or long: looked up each
+        # time, never kept.
+        if raw == labels:
             found[raw] = cell
         for label in spent:
             self.count(source, "agentgauge_label_overflow", label)
         return cell
+
+    def _cell_of_others(self, source: str, kind: str, raw: tuple[str, ...]) -> Cell:
+        """Return the cell for what the budget has no series for. In an incident every cell sees new
+        types of errors: without this the page would grow to several times its limit, just then."""
+        self.count(source, "agentgauge_label_overflow", "error_type")
+        return self._cell(source, kind, tuple(OTHER if value else "" for value in raw))
 
     def _within_budget(self, source: str, kind: str, raw: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
         """Clean label values; replace by `other` what is past the budget, and name those labels."""
@@ -241,9 +257,18 @@ _SERIES = {
 }
 
 
+def _would_grow(cell: Cell, span: Span) -> bool:
+    """Whether a failed span brings its cell a type of error that it has no series for."""
+    return any(
+        span.error not in children
+        for metric, children in zip(PLANS[cell.key[0]].metrics, cell.children, strict=True)
+        if metric.by == "error_type" and (metric.only_with or span.duration is not None)
+    )
+
+
 def _clean(value: str) -> str:
-    """Return a label value without control characters, of at most VALUE_BYTES bytes of UTF-8."""
-    value = value.translate(_CONTROL).strip()
-    if len(value) * 4 > VALUE_BYTES:
-        value = value.encode("utf-8", "replace")[:VALUE_BYTES].decode("utf-8", "ignore")
-    return value
+    """Return a label value as UTF-8 without control characters, of at most VALUE_BYTES bytes."""
+    if value.isprintable() and len(value) * 4 <= VALUE_BYTES:
+        return value.strip()
+    value = value[:VALUE_BYTES].translate(_CONTROL).strip()
+    return value.encode("utf-8", "replace")[:VALUE_BYTES].decode("utf-8", "ignore").rstrip()
