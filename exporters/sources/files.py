@@ -208,9 +208,9 @@ class Files:
     def _read(self, name: str, batch: Batch) -> tuple[int, bool]:
         """Read new lines of one file into the batch; return how many bytes they took, and whether
         nothing more is to be read of that name."""
-        path = self.folder / name
+        path = f"{self.folder}/{name}"
         try:
-            there = path.lstat()
+            there = os.lstat(path)
         except FileNotFoundError:
             there = None
         descriptor = self._open.get(name)
@@ -289,7 +289,7 @@ class Files:
 
 def _part(name: str) -> str:
     """The part of the cursor that is a file's: its name, which may be any bytes, as text."""
-    return quote(name, errors="surrogateescape")
+    return name if name.isascii() and "%" not in name else quote(name, errors="surrogateescape")
 
 
 def _look(found: os.stat_result) -> tuple[int, int, int]:
