@@ -40,7 +40,7 @@ def run(
     """Write the past, then the present line by line as it happens; return how many lines were written.
 
     A folder that already holds traces gets no second past. `rate` is chats a minute of the
-    present, which runs `speed` times as fast; `now` gives Unix seconds. Without `forever`, or
+    present and of the height of a past day; the present runs `speed` times as fast; `now` gives Unix seconds. Without `forever`, or
     once `stop` is set, it returns. The same seed and the same start give the same bytes.
     Raises OSError when the folder cannot be written.
     """
@@ -76,7 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="length of the past written first, such as 7d or 12h; 0s for none (default: 7d)",
     )
     parser.add_argument(
-        "--rate", type=_positive, default=8.0, metavar="N", help="chats a minute, once the past is written (default: 8)"
+        "--rate",
+        type=_positive,
+        default=2.0,
+        metavar="N",
+        help="chats a minute, now and at the height of a past day (default: 2)",
     )
     parser.add_argument(
         "--speed",

@@ -11,7 +11,7 @@ from exporters.demo.weather import HOUR, Weather, busy
 
 # Chats a minute at the height of a past day. A week of it is some thousand chats; the present
 # is livelier, so that one can watch it, and the past grows into it over its last hours.
-_PAST_RATE = 0.42
+_PAST_RATE = 0.38
 _GROWS_SINCE = 5 * HOUR
 _GROWN_SINCE = 2 * HOUR
 _SLOT = 60.0
@@ -20,7 +20,8 @@ _SLOT = 60.0
 def lines(*, start: float, rate: float, weather: Weather) -> Iterator[Line]:
     """Yield (Unix seconds, line) in the order of time from `start` on, without end.
 
-    `rate` is chats a minute once the past is over; it is multiplied by the weather's speed.
+    `rate` is chats a minute at the height of a past day, and once the past is over; then it is
+    multiplied by the weather's speed.
     The same arguments yield the same lines.
     """
     random = Random(f"{weather.seed}/{start!r}")  # noqa: S311 - a story, not a secret
@@ -53,7 +54,7 @@ def _rate(at: float, rate: float, weather: Weather) -> float:
         return rate * weather.speed
     ago = weather.live - at
     height = sum(agent.share for agent in AGENTS)
-    past = _PAST_RATE * sum(agent.share * busy(agent, at) for agent in AGENTS) / height
+    past = rate * sum(agent.share * busy(agent, at) for agent in AGENTS) / height
     if ago >= _GROWS_SINCE:
         return past
     grown = min(1.0, (_GROWS_SINCE - ago) / (_GROWS_SINCE - _GROWN_SINCE))
