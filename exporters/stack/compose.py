@@ -87,7 +87,7 @@ def locate(url: str) -> tuple[str, Path | None]:
     folder = Path(text.removeprefix("/") if text.startswith("/~") else text).expanduser()
     if not folder.is_absolute() or not folder.is_dir():
         return url, None
-    return parts._replace(netloc="", path=quote(str(folder))).geturl(), folder
+    return f"{parts.scheme}://{quote(str(folder))}" + (f"?{parts.query}" if parts.query else ""), folder
 
 
 def _write_override(settings: Settings) -> None:

@@ -1,0 +1,274 @@
+"""The stack in Docker Compose: what docker-compose.yml and the Dockerfiles promise, and how Compose is called."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporters.stack import compose
+from exporters.stack.parts import INSTANCE, PROMETHEUS_FLAGS
+from exporters.stack.settings import CHECKOUT, PORTS, Settings, load
+
+FILE = CHECKOUT / "docker-compose.yml"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
+# Run once, or write files and answer nobody.
+UNWATCHED = {"demo", "demo-past", "demo-counters", "demo-history"}
+DOCKERFILES = {
+    "exporter": CHECKOUT / "exporters" / "Dockerfile",
+    "portal": CHECKOUT / "streamlit_portal" / "Dockerfile",
+}
+SECRETS = {"GRAFANA_ADMIN_PASSWORD": "x" * 32, "GRAFANA_SECRET_KEY": "y" * 32}
+
+
+def older(file: Path) -> str:
+    """The same file for docker-compose 1.29, which knows neither a project's name nor optional dependencies."""
+    return re.sub(r"^name:.*$|, required: false", "", file.read_text(), flags=re.MULTILINE)
+
+
+def resolve(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Let the Compose of this machine resolve docker-compose.yml, or skip."""
+    env = {"PATH": os.environ["PATH"], **env}
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+        command, text = ["docker", "compose"], FILE.read_text()
+    elif shutil.which("docker-compose"):
+        command, text = ["docker-compose"], older(FILE)
+    else:
+        pytest.skip("needs Docker Compose")
+    (folder / "docker-compose.yml").write_text(text)
+    command += ["--profile", "demo", "config"]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+# The file
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker")
+def test_compose_accepts_the_file(tmp_path: Path) -> None:
+    resolved = resolve(tmp_path, {**SECRETS, "TRACES_DIR": "/var/traces", "PORTAL_PORT": "8600"})
+    assert resolved.returncode == 0, resolved.stderr
+    services = yaml.safe_load(resolved.stdout)["services"]
+    assert services.keys() == SERVICES.keys()
+    assert "/var/traces" in json.dumps(services["exporter"]["volumes"])
+    assert "8600" in json.dumps(services["proxy"]["ports"])
+    assert services["grafana"]["environment"]["GF_SERVER_ROOT_URL"] == "http://127.0.0.1:8600/grafana/"
+    assert services["exporter"]["environment"]["TRACE_SOURCES"] == "createagents:///traces"
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker")
+@pytest.mark.parametrize("missing", sorted(SECRETS))
+@pytest.mark.parametrize("empty", [True, False])
+def test_compose_refuses_to_start_without_secrets(tmp_path: Path, missing: str, empty: bool) -> None:
+    env = {**SECRETS, missing: ""}
+    if not empty:
+        del env[missing]
+    resolved = resolve(tmp_path, env)
+    assert resolved.returncode != 0
+    assert "is not set - make up writes a random one to .env" in resolved.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_no_more_rights_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(-[a-z]+)?", service["image"]), "a full version, never a moving tag"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"[1-9]\d*:\d+", service["user"]), "a number, and not root's"
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["pids_limit"] == 256
+    assert not service.keys() & {"privileged", "network_mode", "pid", "ipc", "devices", "cap_add"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_this_machine_only(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        match = re.fullmatch(r"127\.0\.0\.1:\$\{(\w+):-(\d+)\}:\d+", port)
+        assert match, port
+        assert PORTS[match[1]] == int(match[2])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_mounted_from_the_checkout_is_there_and_read_only(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        if volume.startswith("."):
+            source, _, mode = volume.split(":")
+            assert mode == "ro"
+            assert (CHECKOUT / source).exists()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_secret_stands_in_the_file(name: str) -> None:
+    for variable, value in SERVICES[name].get("environment", {}).items():
+        if re.search("PASSWORD|SECRET|TOKEN|KEY", variable):
+            assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{variable} has to come from .env"
+
+
+def test_every_server_is_asked_how_it_is_and_waited_for() -> None:
+    for name in SERVICES.keys() - UNWATCHED:
+        built = "build" in SERVICES[name]
+        assert "healthcheck" in SERVICES[name] or (built and "HEALTHCHECK" in DOCKERFILES[name].read_text()), name
+    waits = {
+        (name, other): needs["condition"]
+        for name, service in SERVICES.items()
+        for other, needs in service.get("depends_on", {}).items()
+    }
+    assert {condition for (_, other), condition in waits.items() if other not in UNWATCHED} == {"service_healthy"}
+    assert {condition for (_, other), condition in waits.items() if other in UNWATCHED} == {
+        "service_completed_successfully"
+    }
+    assert waits.keys() >= {("proxy", "portal"), ("proxy", "grafana"), ("grafana", "prometheus")}
+
+
+def test_the_demo_is_asked_for_and_nothing_else_needs_it() -> None:
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["demo"]} == UNWATCHED
+    for name in SERVICES.keys() - UNWATCHED:
+        for other, needs in SERVICES[name].get("depends_on", {}).items():
+            assert needs.get("required", True) is (other not in UNWATCHED)
+
+
+def test_prometheus_is_started_alike_in_a_container_and_as_a_process() -> None:
+    assert set(PROMETHEUS_FLAGS) <= set(SERVICES["prometheus"]["command"])
+    assert f"--label instance={INSTANCE}" in SERVICES["demo-counters"]["command"][0]
+    assert INSTANCE in (CHECKOUT / "prometheus" / "targets" / "agentgauge.yml").read_text()
+    assert SERVICES["demo-history"]["image"] == SERVICES["prometheus"]["image"]
+
+
+def test_versions_are_not_below_the_floors_of_known_holes() -> None:
+    def version(name: str) -> tuple[int, ...]:
+        return tuple(map(int, re.findall(r"\d+", SERVICES[name]["image"].rpartition(":")[2])[:3]))
+
+    assert version("prometheus") >= (3, 13, 0)  # CVE-2026-44990
+    assert (12, 4, 10) <= version("grafana") < (13, 0, 0)  # CVE-2026-76154; 13.2 fetches plugins at every start
+
+
+# The images
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_an_image_is_pinned_runs_as_nobody_and_calls_no_shell(name: str) -> None:
+    lines = re.sub(r"\\\n\s*", "", DOCKERFILES[name].read_text()).splitlines()
+    words = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    bases = {rest.split()[0] for verb, rest in words if verb == "FROM"}
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", bases.pop())
+    assert [rest for verb, rest in words if verb == "USER"] == ["10001:10001"]
+    final = [verb for verb, _ in words][[verb for verb, _ in words].index("FROM", 1) :]
+    assert final.index("USER") < final.index("ENTRYPOINT")
+    for verb, rest in words:
+        if verb in ("RUN", "CMD", "ENTRYPOINT"):
+            assert json.loads(rest), f"{verb} starts a shell"
+        if verb == "HEALTHCHECK":
+            assert json.loads(rest.partition("CMD ")[2])
+        if verb in ("COPY", "ADD"):
+            assert verb == "COPY"
+
+
+def test_the_exporters_image_carries_no_portal() -> None:
+    text = DOCKERFILES["exporter"].read_text()
+    assert '"install", "."]' in text
+    assert "streamlit" not in text
+    assert '"install", ".[portal]"]' in DOCKERFILES["portal"].read_text()
+
+
+def test_images_carry_the_version_of_the_package() -> None:
+    from exporters import __version__  # noqa: PLC0415
+
+    assert SERVICES["exporter"]["image"] == f"agentgauge-exporter:{__version__}"
+    assert SERVICES["portal"]["image"] == f"agentgauge-portal:{__version__}"
+
+
+# How Compose is called
+
+DOCKER = """\
+#!/bin/sh
+echo "$@" >> "$CALLS"
+case "$*" in
+    info) exit "${INFO:-0}";;
+    "compose version --short") echo "${VERSION:-2.39.4}";;
+    *" ps --quiet") echo "${RUNNING:-}";;
+    *" up "*) exit 1;;
+esac
+"""
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `docker` that writes down what it is asked; `up` fails, so nothing is waited for."""
+    docker = tmp_path / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(docker.parent), prepend=os.pathsep)
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    return tmp_path / "calls"
+
+
+def told(tmp_path: Path, **more: str) -> Settings:
+    return load({"AGENTGAUGE_HOME": str(tmp_path / "home"), **more})
+
+
+def test_compose_is_taken_where_an_engine_answers_and_it_is_new_enough(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = told(tmp_path)
+    assert compose.answers(settings)
+    monkeypatch.setenv("VERSION", "v2.20.2-desktop.1")
+    assert compose.answers(settings)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("VERSION", "2.20.1")
+    assert not compose.answers(settings)
+    assert capsys.readouterr().out == "Docker answers, but its Compose is 2.20.1 (wanted: 2.20.2 or newer).\n"
+    monkeypatch.setenv("INFO", "1")
+    assert not compose.answers(settings)
+    assert capsys.readouterr().out == ""
+
+
+def test_folders_are_mounted_under_their_own_path_for_their_owner_to_read(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNING", "abc")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    traces = tmp_path / "my traces"
+    traces.mkdir()
+    if os.geteuid() == 0:
+        os.chown(traces, 1234, 1234)
+    owner = traces.stat()
+    given = "createagents:///~/my%20traces?name=a langfuse+https://cloud.example"
+    assert compose.up(told(tmp_path, TRACE_SOURCES=given)) == 1
+    override = json.loads((tmp_path / "home" / "compose.override.json").read_text())
+    assert override == {
+        "services": {
+            "exporter": {
+                "environment": {
+                    "TRACE_SOURCES": f"createagents://{tmp_path}/my%20traces?name=a langfuse+https://cloud.example"
+                },
+                "volumes": [f"{traces}:{traces}:ro"],
+                "user": f"{owner.st_uid}:{owner.st_gid}",
+            }
+        }
+    }
+    up = next(line for line in calls.read_text().splitlines() if " up " in line)
+    assert up.startswith(f"compose --file {FILE} --file {tmp_path / 'home'}/compose.override.json --env-file ")
+    assert up.endswith("up --detach --build --remove-orphans")
+    assert "--profile" not in up
+
+
+def test_the_demo_is_a_profile_that_down_knows_too(
+    tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNING", "abc")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "compose.override.json").write_text("{}")  # of an earlier start, with other traces
+    assert compose.up(told(tmp_path)) == 1
+    assert not (tmp_path / "home" / "compose.override.json").exists()
+    assert compose.down(told(tmp_path, TRACE_SOURCES="createagents:///x")) == 0
+    lines = calls.read_text().splitlines()
+    assert any(re.search(r"--profile demo up ", line) for line in lines)
+    assert lines[-1].endswith("--profile demo down --remove-orphans")
