@@ -75,6 +75,7 @@ def write(
     seed: int = 7,
     speed: float = 1.0,
     at: float = NOON,
+    rate: float = 8.0,
 ) -> list[Entry]:
     """Run the demo on a clock of its own for `present` seconds after the past; return the lines in order."""
     clock = Clock(at, at + present)
@@ -83,7 +84,7 @@ def write(
     written = demo.run(
         directory,
         history=history,
-        rate=8.0,
+        rate=rate,
         speed=speed,
         seed=seed,
         forever=present > 0,
@@ -122,7 +123,7 @@ def far_west() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def week(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("week")
-    write(directory, history=timedelta(days=7))
+    write(directory, history=timedelta(days=7), rate=0.5)
     return directory
 
 
@@ -442,8 +443,9 @@ def test_tools_of_one_round_run_at_the_same_time(by_event: dict[str, list[Entry]
             assert results[first["run_id"]] > moment(first)
 
 
-def test_a_bad_deploy_makes_an_agent_fail_and_is_rolled_back(lines: list[Entry]) -> None:
+def test_a_bad_deploy_makes_an_agent_fail_and_is_rolled_back(tmp_path: Path) -> None:
     """The deploy at the end of the past: support, from 2.6 to 1.4 hours before the present."""
+    lines = write(tmp_path, history=timedelta(hours=4))
     weather = Weather(seed=7, live=NOON)
     broken = Counter(
         weather.incident("deploy", "support", moment(entry)) is not None
