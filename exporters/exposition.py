@@ -9,6 +9,7 @@ from itertools import accumulate
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest as text_of
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_of
+from prometheus_client.utils import floatToGoString
 
 from exporters.aggregate import Aggregate, Cell, Counter
 from exporters.catalogue.model import Metric
@@ -29,7 +30,7 @@ def negotiate(accept: str) -> str:
     best, quality_of_best = TEXT, 0.0
     for part in accept.split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
-        given = dict(piece.partition("=")[::2] for piece in parameters)
+        given = {key.lower(): value.strip('"') for key, _, value in (piece.partition("=") for piece in parameters)}
         try:
             quality = float(given.get("q", "1"))
         except ValueError:
@@ -110,7 +111,8 @@ def _prefixes(metric: Metric, cell: Cell, own: str) -> list[str]:
     labels = _labels(metric, cell, own)
     if metric.type == "counter":
         return [f"{metric.name}_total{{{labels}}} "]
-    bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
+    # As Go writes floats, 1.048576e+06: Prometheus 3 makes them so, and 2.x keeps what it is given.
+    bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
     return [
         *(f'{metric.name}_bucket{{{labels},le="{bound}"}} ' for bound in bounds),
         f"{metric.name}_count{{{labels}}} ",
@@ -131,8 +133,11 @@ def _escaped(value: str) -> str:
 
 
 def _exemplar(span: Span, field: str) -> str:
-    """Point from a bucket to its newest span; nothing if the ids are longer than an exemplar may be."""
+    """Point from a bucket to its newest span; nothing if the ids are longer than an exemplar may be, or
+    hold characters on which a scraper would refuse the page, as Prometheus does on NUL."""
     if len(span.trace_id) + len(span.span_id) > _EXEMPLAR_CHARACTERS:
+        return ""
+    if not (span.trace_id.isprintable() and span.span_id.isprintable()):
         return ""
     ids = f'trace_id="{_escaped(span.trace_id)}",span_id="{_escaped(span.span_id)}"'
     return f" # {{{ids}}} {getattr(span, field)} {span.time}"
