@@ -383,6 +383,19 @@ def test_pitfall_10_huge_lines_are_translated_without_taking_their_texts_apart()
     assert failed.error == "_OTHER"
 
 
+@pytest.mark.parametrize("field", ["agent_name", "model", "operation"])
+def test_a_name_of_sixteen_megabytes_is_cut_before_it_is_kept_anywhere(field):
+    kind = "tool.result" if field == "operation" else "llm.response"
+    span = one(line(kind, 1, "c", **{field: "tool_" + "x" * (16 << 20)}))
+    assert max(len(span.agent), len(span.model), len(span.tool)) == 1024
+    assert len(span.provider) < 10
+
+
+@pytest.mark.parametrize("field", ["trace_id", "run_id", "parent_run_id"])
+def test_an_id_of_sixteen_megabytes_is_refused_because_a_part_of_it_is_no_id(field):
+    assert translate([changed(CALL_END, **{field: "x" * (16 << 20)})]) == ([], {"id_too_long": 1})
+
+
 def test_pitfall_10_partial_lines_are_counted_and_the_next_one_is_read():
     exporter = Exporter()
     exporter.read(CALL_END[:200], CALL_END, CALL_END[200:])
@@ -609,7 +622,7 @@ def test_every_record_is_a_span_a_known_skip_or_counted_and_no_exception_leaves(
     assert 0 <= skipped <= sum(map(is_known_skip, records))
     assert bad.keys() <= {
         "json", "not_an_object", "missing_field", "wrong_type", "timestamp", "non_finite", "out_of_range",
-        "unknown_event",
+        "unknown_event", "id_too_long",
     }  # fmt: skip
     for span in spans:
         assert span.error in ("", *ERROR_TYPES)

@@ -246,8 +246,12 @@ def test_bounds_are_written_as_floats_as_prometheus_3_writes_them():
 
 def test_every_duration_histogram_has_an_exemplar_of_the_newest_span_in_each_bucket():
     newer = Span("tool", True, "trace-9", "tool-9", time=NOW + 9, agent="Scout", tool="search", duration=0.019)
-    durations = {"gen_ai_client_inference_duration_seconds", "gen_ai_execute_tool_duration_seconds",
-                 "gen_ai_invoke_agent_duration_seconds", "gen_ai_client_inference_time_to_first_chunk_seconds"}  # fmt: skip
+    durations = {
+        "gen_ai_client_inference_duration_seconds",
+        "gen_ai_client_inference_time_to_first_chunk_seconds",
+        "gen_ai_execute_tool_duration_seconds",
+        "gen_ai_invoke_agent_duration_seconds",
+    }
     found = defaultdict(list)
     for family in openmetrics_families(rendered(counted([*SPANS, newer]))):
         for sample in family.samples:
@@ -403,9 +407,9 @@ def prometheus(tmp_path: Path) -> Iterator[tuple[Prometheus, Path]]:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     lines = [
-        line("tool.result", n, f"c{n}", agent_name=name, duration_ms=1000.0 * n, data={"tool_name": name}, status="success")
+        line("tool.result", n, f"c{n}", agent_name=name, duration_ms=1000.0 * n, data={"tool_name": name})
         for n, name in enumerate(HOSTILE)
-    ]  # fmt: skip
+    ]
     # Ids that are no labels, but stand beside the samples.
     lines.append(line("tool.result", 50, "c\0d", agent_name="ids", trace='t"} 1\n', duration_ms=1.0))
     lines.append(line("tool.result", 51, "c},#", agent_name="ids", trace="t{", duration_ms=30.0))
@@ -453,8 +457,8 @@ def test_hostile_label_values_come_through_a_real_prometheus_as_one_value_each(p
     assert found == {**{(name, name): 1.0 for name in shown}, ("ids", "web_search"): 2.0}
     assert server.get("query", query="agentgauge_runs_total")["result"] == []
 
-    exemplars = server.get("query_exemplars", query='gen_ai_execute_tool_duration_seconds_bucket{gen_ai_agent_name="ids"}',
-                           start="0", end="4102444800")  # fmt: skip
+    ids = 'gen_ai_execute_tool_duration_seconds_bucket{gen_ai_agent_name="ids"}'
+    exemplars = server.get("query_exemplars", query=ids, start="0", end="4102444800")
     assert [exemplar["labels"] for one in exemplars for exemplar in one["exemplars"]] == [
         {"trace_id": "t{", "span_id": "c},#"}
     ]

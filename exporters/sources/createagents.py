@@ -19,6 +19,9 @@ from exporters.span import Span, error_type
 FILE_NAME = re.compile(r"traces_.*\.jsonl(\.\d+|-\d{8})?")
 
 _LATEST = 4102444800.0  # 2100-01-01; a time past it is a broken clock
+# Names and ids are kept in memory and in the state for long: no record may fill these with one.
+_LONG_RECORD = 32 << 10
+_LONG_NAME = 1024
 _MOST = 2**53  # past it, a float no longer counts by ones
 
 
@@ -112,12 +115,22 @@ def translate(records: Sequence[bytes], environment: str = "") -> tuple[list[Spa
                 line = _decode_leniently(record)
             make = _EVENTS.get(line.event)
             if make is not None:
-                spans.append(make(line, record, environment))
+                span = make(line, record, environment)
+                if len(record) > _LONG_RECORD:
+                    _cut(span)
+                spans.append(span)
             elif line.event != "tool.log":
                 raise _RecordError("unknown_event")
         except _RecordError as reason:
             bad[str(reason)] = bad.get(str(reason), 0) + 1
     return spans, bad
+
+
+def _cut(span: Span) -> None:
+    """Cut the names of a long record. Raises _RecordError when its ids are long, for they must stay apart."""
+    if max(len(span.trace_id), len(span.span_id), len(span.parent_id)) > _LONG_NAME:
+        raise _RecordError("id_too_long")
+    span.agent, span.model, span.tool = span.agent[:_LONG_NAME], span.model[:_LONG_NAME], span.tool[:_LONG_NAME]
 
 
 def _decode_leniently(record: bytes) -> Line:
