@@ -40,8 +40,9 @@ def run(
     """Write the past, then the present line by line as it happens; return how many lines were written.
 
     A folder that already holds traces gets no second past. `rate` is chats a minute of the
-    present and of the height of a past day; the present runs `speed` times as fast; `now` gives Unix seconds. Without `forever`, or
-    once `stop` is set, it returns. The same seed and the same start give the same bytes.
+    present and of the height of a past day; the present runs `speed` times as fast; `now` gives
+    Unix seconds. Without `forever`, or once `stop` is set, it returns. The same seed and the same
+    start give the same bytes.
     Raises OSError when the folder cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,8 @@ from exporters.demo.chat import Chat, Line
 from exporters.demo.scenario import AGENTS, Agent
 from exporters.demo.weather import HOUR, Weather, busy
 
-# Chats a minute at the height of a past day. A week of it is some thousand chats; the present
-# is livelier, so that one can watch it, and the past grows into it over its last hours.
-_PAST_RATE = 0.38
+# The present is at its height whatever the hour, so that one can watch it; the past grows into it
+# over its last hours.
 _GROWS_SINCE = 5 * HOUR
 _GROWN_SINCE = 2 * HOUR
 _SLOT = 60.0
@@ -20,9 +19,8 @@ _SLOT = 60.0
 def lines(*, start: float, rate: float, weather: Weather) -> Iterator[Line]:
     """Yield (Unix seconds, line) in the order of time from `start` on, without end.
 
-    `rate` is chats a minute at the height of a past day, and once the past is over; then it is
-    multiplied by the weather's speed.
-    The same arguments yield the same lines.
+    `rate` is chats a minute at the height of a past day, and all the time once the past is over;
+    then it is multiplied by the weather's speed. The same arguments yield the same lines.
     """
     random = Random(f"{weather.seed}/{start!r}")  # noqa: S311 - a story, not a secret
     waiting: list[tuple[float, int, Line]] = []

@@ -63,7 +63,7 @@ def week(directory: Path) -> list[Path]:
         demo.run(
             made,
             history=_WEEK,
-            rate=8.0,
+            rate=0.5,
             speed=1.0,
             seed=7,
             forever=False,
