@@ -81,8 +81,8 @@ def main() -> None:
                 partial(show, tab, chosen),
                 title=tab.title,
                 icon=tab.icon,
-                url_path=tab.path,
-                default=tab is overview.TAB,
+                url_path=tab.path or None,
+                default=not tab.path,
                 help=tab.question,
             )
             for tab in tabs

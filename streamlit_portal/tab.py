@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class Tab:
     """A page: a line of cards, rows of panels side by side, and at most one table.
 
+    `path` is its place in the address; the tab that the portal opens with has none.
     `question` is what the page answers. `board` is the uid of the Grafana dashboard on which
     every panel stands too. There are at most four panels, because each embedded one boots all
     of Grafana. `table` names the signals that are its columns, which share one `by` label.

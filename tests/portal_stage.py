@@ -34,7 +34,9 @@ def gains() -> Gains:
     found: Gains = {}
 
     def add(name: str, before: float, since: float, **labels: str) -> None:
-        found[name, (*_OWN, *labels.items())] = (before, since)
+        key = (name, (*_OWN, *labels.items()))
+        already = found.get(key, (0.0, 0.0))
+        found[key] = (already[0] + before, already[1] + since)
 
     def histogram(name: str, bounds: tuple[float, ...], at: float, before: float, since: float, **labels: str) -> None:
         for bound in (*bounds, float("inf")):

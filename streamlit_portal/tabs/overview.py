@@ -5,7 +5,7 @@ from streamlit_portal.tab import Tab
 TAB = Tab(
     title="Overview",
     icon=":material/dashboard:",
-    path="overview",
+    path="",
     question="Do the agents work, how fast are they, and what do they cost?",
     board="agents-overview",
     cards=(

@@ -1,0 +1,399 @@
+"""The portal as people see it: real Streamlit in real Chromium on a real Prometheus with known numbers."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from portal_stage import HOSTILE, Grafana, Prometheus, portal
+
+from exporters.catalogue.signals import SIGNALS
+from streamlit_portal import units
+from streamlit_portal.app import TABS
+from streamlit_portal.scope import RANGES, Scope
+from streamlit_portal.tab import Tab
+from streamlit_portal.tabs import cost, exporter_health, overview
+
+ALL_TABS = [tab for tabs in TABS.values() for tab in tabs]
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+CHART = ".stVegaLiteChart svg"
+PHONE_AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36"
+
+# Streamlit draws these itself and gives no way to mend them.
+STREAMLITS_OWN: dict[str, str] = {}
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    server = Prometheus(tmp_path_factory.mktemp("prometheus"), time.time())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def grafana() -> Iterator[Grafana]:
+    server = Grafana()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def framing(prometheus: Prometheus, grafana: Grafana, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A portal with a Grafana beside it, on fast beats."""
+    told = {"PROMETHEUS_URL": prometheus.url, "GRAFANA_URL": grafana.url, "PORTAL_REFRESH": "1", "PORTAL_PROBE": "1"}
+    with portal(tmp_path_factory.mktemp("framing"), told) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def drawing(prometheus: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A portal that has no Grafana and draws everything itself."""
+    told = {"PROMETHEUS_URL": prometheus.url, "PORTAL_REFRESH": "1"}
+    with portal(tmp_path_factory.mktemp("drawing"), told) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Open an address in a browser of its own, in UTC; `page.outside` collects requests that leave this machine."""
+    contexts = []
+
+    def opened(address: str, **look: Any) -> Page:
+        context = browser.new_context(**{"viewport": DESKTOP, "timezone_id": "UTC", "color_scheme": "light"} | look)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def settled(page: Page, tab: Tab) -> Page:
+    """Wait until every card and every slot of a tab has its content."""
+    expect(page.get_by_test_id("stMetric")).to_have_count(len(tab.cards), timeout=15_000)
+    for name in (name for names in tab.rows for name in names):
+        slot = page.locator(f".st-key-slot-{name}")
+        expect(slot.locator(f"{CHART}, iframe, [data-testid=stCaptionContainer]").first).to_be_visible(timeout=15_000)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    return page
+
+
+def cards(page: Page) -> tuple[float, dict[str, tuple[str, str]]]:
+    """Return the moment that the cards speak of and, by title, their value and change, in one look."""
+    clock, found = page.evaluate(
+        """() => [
+            document.querySelector('.st-key-cards [data-testid=stCaptionContainer]').innerText,
+            [...document.querySelectorAll('[data-testid=stMetric]')].map(card => [
+                card.querySelector('[data-testid=stMetricLabel]').innerText.trim(),
+                card.querySelector('[data-testid=stMetricValue]').innerText.trim(),
+                card.querySelector('[data-testid=stMetricDelta]')?.innerText.trim() ?? '',
+            ])
+        ]"""
+    )
+    match = re.match(r"As of (\d\d):(\d\d):(\d\d) ", clock)
+    assert match, clock
+    hours, minutes, seconds = map(int, match.groups())
+    today = time.time() // 86_400 * 86_400
+    moment = today + hours * 3600 + minutes * 60 + seconds
+    return moment - 86_400 if moment > time.time() + 60 else moment, {title: (v, d) for title, v, d in found}
+
+
+def value(page: Page, title: str) -> str:
+    """Return one card's value."""
+    return cards(page)[1][title][0]
+
+
+def beats(page: Page, count: int) -> None:
+    """Wait until the cards have renewed themselves so many times."""
+    for _ in range(count):
+        seen = page.locator(".st-key-cards [data-testid=stCaptionContainer]").inner_text()
+        expect(page.locator(".st-key-cards [data-testid=stCaptionContainer]")).not_to_have_text(seen)
+
+
+@pytest.mark.parametrize("tab", ALL_TABS, ids=lambda tab: tab.title)
+def test_the_cards_of_a_tab_say_what_promql_says(
+    tab: Tab, drawing: str, prometheus: Prometheus, open_page: Open
+) -> None:
+    page = settled(open_page(f"{drawing}/{tab.path}"), tab)
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(f"^{tab.title}"))
+    moment, shown = cards(page)
+    scope = Scope(span=RANGES["24h"])
+    for signal in (SIGNALS[name] for name in tab.cards):
+        if signal.name == "streamed_without_usage":
+            assert shown[signal.title] == ("None", "")
+            continue
+        expr = scope.expression(signal, 86_400)
+        now, before = prometheus.value(expr, moment), prometheus.value(expr, moment - 86_400)
+        change = units.change(signal, now, before)[0]
+        delta = "0\nno change" if change == 0 else str(change)
+        assert shown[signal.title] == (units.of(signal, now), delta), (signal.name, shown, now, before)
+
+
+def test_the_overview_shows_the_numbers_that_were_put_in(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(drawing), overview.TAB)
+    # 5 runs a step, 576 steps a day, one of them failed; each took 5 s, in the bucket from 3.2 to 6.4 s.
+    # 10 model calls a step, one unpriced; 10,000 + 1,000 tokens, 2,500 cached; five cents.
+    assert {title: shown for title, (shown, _) in cards(page)[1].items()} == {
+        "Runs": "2.88 K",
+        "Failed runs": "20.0%",
+        "Run duration, p95": "6.24 s",
+        "Tokens": "6.3 Mil",
+        "Spend": "$28.80",
+        "Input from cache": "25.0%",
+        "Unpriced calls": "10.0%",
+        "Source lag": "0 s",
+    }
+    expect(page.get_by_text("No Grafana is set up here")).to_be_visible()
+    expect(page.locator("iframe")).to_have_count(0)
+
+
+def test_no_data_is_a_sentence_and_not_a_zero(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{drawing}/exporter-health"), exporter_health.TAB)
+    expect(page.locator(".st-key-slot-bad_records_by_reason").get_by_text("No bad records")).to_be_visible()
+    page = settled(open_page(f"{drawing}/cost"), cost.TAB)
+    assert value(page, SIGNALS["streamed_without_usage"].title) == "None"
+
+
+def test_the_page_asks_nobody_but_the_portal(drawing: str, browser: Browser) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(drawing)
+    settled(page, overview.TAB)
+    page.close()
+    assert len(asked) > 20
+    assert {urlsplit(url).netloc for url in asked if not url.startswith(("data:", "blob:"))} == {
+        urlsplit(drawing).netloc
+    }
+
+
+def test_a_link_opens_with_its_range_and_agent(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{drawing}/?range=6h&agent=planner"), overview.TAB)
+    # 4 runs of the planner a step, 144 steps in six hours, a quarter failed.
+    assert (value(page, "Runs"), value(page, "Failed runs")) == ("576", "25.0%")
+    expect(page.get_by_role("combobox", name="Agent")).to_have_value("planner")
+    # What is picked stays in the address, and goes along to another tab.
+    page.get_by_role("radio", name="1h").click()
+    page.wait_for_url(re.compile("range=1h"))
+    expect(page.get_by_test_id("stMetricValue").first).to_have_text("96")
+    page.get_by_role("button", name="Money").click()
+    page.get_by_role("link", name=re.compile("Cost")).click()
+    page.wait_for_url(re.compile(r"/cost\?.*agent=planner"))
+    settled(page, cost.TAB)
+    assert "range=1h" in page.url
+    expect(page.get_by_text("change against the hour before")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    "query", ["range=99y&live=maybe", "agent=nobody%22%7D%20or%20vector(1)", "model=" + "x" * 3000]
+)
+def test_a_wrong_value_in_the_address_is_as_if_it_were_not_there(query: str, drawing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{drawing}/?{query}"), overview.TAB)
+    assert value(page, "Runs") == "2.88 K"
+    expect(page.get_by_text("change against the 24 hours before")).to_be_visible()
+
+
+def test_a_hostile_name_is_a_name(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{drawing}/agents?agent={quote(HOSTILE)}"), ALL_TABS[1])
+    # One run a step, none failed: the matcher holds the name and nothing else.
+    assert (value(page, "Runs"), value(page, "Failed runs")) == ("576", "0.0%")
+    expect(page.get_by_role("combobox", name="Agent")).to_have_value(HOSTILE)
+    page.locator(".st-key-slot-runs_by_agent").locator(CHART).hover(position={"x": 300, "y": 120})
+    assert page.locator("img[src=x]").count() == 0
+    assert page.title() == "Agents"
+    assert page.locator("a[href^=javascript]").count() == 0
+
+
+def test_the_pickers_that_do_not_narrow_a_card_are_named_in_its_help(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{drawing}/?model=gpt-5"), overview.TAB)
+    page.get_by_test_id("stMetric").first.get_by_test_id("stTooltipIcon").first.hover()
+    expect(page.get_by_test_id("stTooltipContent")).to_contain_text("Not narrowed by model")
+
+
+def test_frames_are_grafanas_and_stay_loaded_whatever_happens_around_them(
+    framing: str, prometheus: Prometheus, grafana: Grafana, open_page: Open
+) -> None:
+    grafana.asked.clear()
+    page = settled(open_page(f"{framing}/?agent=planner&range=6h"), overview.TAB)
+    names = [name for row in overview.TAB.rows for name in row]
+    expect(page.locator("iframe")).to_have_count(4)
+    for name in names:
+        frame = page.locator(f".st-key-slot-{name} iframe")
+        expect(frame).to_have_attribute("title", SIGNALS[name].title)
+        address = urlsplit(str(frame.get_attribute("src")))
+        assert f"{address.scheme}://{address.netloc}" == grafana.url
+        assert address.path == "/d-solo/agents-overview/agents-overview"
+        assert parse_qs(address.query) == {
+            "orgId": ["1"],
+            "panelId": [f"panel-{SIGNALS[name].panel_id}"],
+            "from": ["now-6h"],
+            "to": ["now"],
+            "var-agent": ["planner"],
+            "theme": ["light"],
+            "timezone": ["browser"],
+            "hideLogo": ["true"],
+            "refresh": ["1m"],
+        }
+        expect(frame.content_frame.get_by_text("panel of Grafana")).to_be_visible()
+    assert len(grafana.asked) == 4
+    beats(page, 3)
+    prometheus.stop()
+    try:
+        expect(page.locator(".st-key-cards").get_by_text("Prometheus does not answer")).to_be_visible()
+        expect(page.get_by_test_id("stMetricValue").first).to_have_text("No answer")
+        assert {shown.inner_text() for shown in page.get_by_test_id("stMetricValue").all()} == {"No answer"}
+    finally:
+        prometheus.start()
+    expect(page.get_by_test_id("stMetricValue").first).to_have_text("576")
+    beats(page, 1)
+    assert len(grafana.asked) == 4, "a frame was loaded again"
+
+
+def test_panels_are_drawn_here_while_grafana_is_away(framing: str, grafana: Grafana, open_page: Open) -> None:
+    page = settled(open_page(framing), overview.TAB)
+    expect(page.locator("iframe")).to_have_count(4)
+    grafana.healthy = False
+    try:
+        expect(page.locator("iframe")).to_have_count(0)
+        expect(page.locator(".st-key-notice").get_by_text("Grafana does not answer")).to_be_visible()
+        settled(page, overview.TAB)
+        for name in (name for names in overview.TAB.rows for name in names):
+            slot = page.locator(f".st-key-slot-{name}")
+            expect(slot.get_by_role("heading", level=2)).to_have_text(SIGNALS[name].title)
+            expect(slot.locator(CHART)).to_be_visible()
+    finally:
+        grafana.healthy = True
+    expect(page.locator("iframe")).to_have_count(4)
+    expect(page.locator(".st-key-notice").get_by_text("Grafana does not answer")).to_have_count(0)
+
+
+def test_a_page_opened_while_prometheus_is_away_says_so_keeps_its_link_and_recovers(
+    drawing: str, prometheus: Prometheus, open_page: Open
+) -> None:
+    prometheus.stop()
+    try:
+        page = settled(open_page(f"{drawing}/?agent=planner"), overview.TAB)
+        expect(page.get_by_test_id("stMetricValue").first).to_have_text("No answer")
+        expect(page.locator(".st-key-slot-runs_by_agent").get_by_text("Prometheus does not answer")).to_be_visible()
+        expect(page.get_by_role("combobox", name="Agent")).to_have_value("planner")
+    finally:
+        prometheus.start()
+    expect(page.get_by_test_id("stMetricValue").first).to_have_text("2.30 K")
+    expect(page.locator(".st-key-slot-runs_by_agent").locator(CHART)).to_be_visible()
+
+
+def test_the_switch_stops_the_refresh(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{drawing}/?live=false"), overview.TAB)
+    before = cards(page)[0]
+    other = settled(open_page(drawing), overview.TAB)
+    beats(other, 3)
+    assert cards(page)[0] == before
+    page.get_by_text("Auto-refresh").click()
+    beats(page, 1)
+
+
+def test_light_and_dark_follow_the_browser_and_grafana_follows_too(framing: str, open_page: Open) -> None:
+    page = settled(open_page(framing, color_scheme="dark"), overview.TAB)
+    frame = page.locator("iframe").first
+    expect(frame).to_have_attribute("src", re.compile("theme=dark"))
+    assert ground(page) == "rgb(24, 27, 31)"
+    page.emulate_media(color_scheme="light")
+    expect(frame).to_have_attribute("src", re.compile("theme=light"))
+    assert ground(page) == "rgb(255, 255, 255)"
+
+
+def test_streamlits_own_switch_changes_the_theme(framing: str, open_page: Open) -> None:
+    page = settled(open_page(framing), overview.TAB)
+    page.get_by_test_id("stMainMenuButton").click()
+    page.get_by_test_id("stMainMenuPopover").get_by_text("Dark", exact=True).click()
+    expect(page.locator("iframe").first).to_have_attribute("src", re.compile("theme=dark"))
+    assert ground(page) == "rgb(24, 27, 31)"
+
+
+def ground(page: Page) -> str:
+    return str(page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor"))
+
+
+def test_the_first_screen_has_title_filters_cards_and_the_first_chart(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(drawing), overview.TAB)
+    for part in ("title", "filters", "cards", "slot-runs_by_agent"):
+        box = page.locator(f".st-key-{part}").first.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= DESKTOP["height"], part
+    tops = {round(box["y"]) for card in page.get_by_test_id("stMetric").all() if (box := card.bounding_box())}
+    assert len(tops) == 1, "eight cards in one line"
+
+
+@pytest.mark.parametrize("tab", ALL_TABS, ids=lambda tab: tab.title)
+def test_a_phone_shows_everything_in_its_width(tab: Tab, framing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{framing}/{tab.path}", viewport=PHONE, user_agent=PHONE_AGENT), tab)
+    assert page.locator("iframe").count() == 0
+    for box in (card.bounding_box() for card in page.get_by_test_id("stMetric").all()):
+        assert box is not None
+        assert 150 <= box["width"] <= 195, "two cards in a line"
+    for slot in page.locator("[class*=st-key-slot]").all():
+        box = slot.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_phone_has_the_pickers_behind_one_button(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(drawing, viewport=PHONE, user_agent=PHONE_AGENT), overview.TAB)
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_role("combobox", name="Agent").click()
+    page.get_by_role("option", name="planner").click()
+    expect(page.get_by_test_id("stMetricValue").first).to_have_text("2.30 K")
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        {"color_scheme": "light"},
+        {"color_scheme": "dark"},
+        {"viewport": PHONE, "user_agent": PHONE_AGENT},
+    ],
+    ids=["light", "dark", "phone"],
+)
+@pytest.mark.parametrize("tab", [ALL_TABS[0], ALL_TABS[1], ALL_TABS[3]], ids=lambda tab: tab.title)
+def test_axe_finds_nothing_serious_that_is_ours(look: dict[str, Any], tab: Tab, drawing: str, open_page: Open) -> None:
+    page = settled(open_page(f"{drawing}/{tab.path}?live=false", **look), tab)
+    found = Axe().run(page).response["violations"]
+    serious = {
+        finding["id"]: [node["html"][:300] for node in finding["nodes"]]
+        for finding in found
+        if finding["impact"] in ("serious", "critical") and finding["id"] not in STREAMLITS_OWN
+    }
+    assert serious == {}
+
+
+def test_all_of_it_writes_no_error_to_the_log(
+    drawing: str, framing: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    logs = [log.read_text() for log in Path(tmp_path_factory.getbasetemp()).rglob("portal-*.log")]
+    assert len(logs) == 2
+    assert not [line for log in logs for line in log.splitlines() if re.search("Traceback|Error|Exception", line)]
