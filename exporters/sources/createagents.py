@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from json import loads
 from typing import Any
 from urllib.parse import SplitResult
@@ -198,14 +197,6 @@ def _seconds(line: Line) -> float | None:
     raise _RecordError("out_of_range")
 
 
-@lru_cache(maxsize=1024)
-def _provider(operation: str) -> str:
-    """The adapter that wrote the line: `openai_iteration_3` -> openai."""
-    if operation.startswith("openai"):
-        return "openai"
-    return "ollama" if operation.startswith("ollama") else ""
-
-
 # The fields of Span by position up to `duration`: by name they would take a tenth of the hot path.
 # A start needs its time: it is what says that a run without an end is still at work.
 def _run_start(line: Line, _: bytes, environment: str) -> Span:
@@ -237,14 +228,14 @@ def _run_end(line: Line, record: bytes, environment: str) -> Span:
 def _inference_start(line: Line, _: bytes, environment: str) -> Span:
     return Span(
         "inference", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
-        line.model or _model(line), _provider(line.operation), "chat", "", "", environment,
+        line.model or _model(line), _PROVIDERS.get(line.operation[:6], ""), "chat", "", "", environment,
     )  # fmt: skip
 
 
 def _inference_end(line: Line, _: bytes, environment: str) -> Span:
     span = Span(
         "inference", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
-        line.model or _model(line), _provider(line.operation), "chat", "", "", environment, "", _seconds(line),
+        line.model or _model(line), _PROVIDERS.get(line.operation[:6], ""), "chat", "", "", environment, "", _seconds(line),
     )  # fmt: skip
     _put_usage(span, line)
     if line.status == "error" or line.error_type or line.error_message:
@@ -327,6 +318,8 @@ def _put_usage(span: Span, line: Line) -> None:
     span.cost = cost
 
 
+# By what an operation begins with: the adapter that wrote the line, as in `openai_iteration_3`.
+_PROVIDERS = {"openai": "openai", "ollama": "ollama"}
 _NUMBERS = ("duration_ms", "input_tokens", "output_tokens", "total_tokens", "cost_usd")
 _EVENTS = {
     "trace.start": _run_start,
