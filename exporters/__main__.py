@@ -23,10 +23,16 @@ from exporters.sources import SourceError, open_sources, seconds_of
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 2 for what the caller has to mend."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    # A service tells what it does; what is read by a person or a pipe says only what is wrong.
+    level = logging.INFO if options.run is _serve else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         code: int = options.run(options)
+    except BrokenPipeError:
+        # Who reads has had enough, as in `| head`; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (SourceError, StateError, OSError) as error:
         print(f"agentgauge: {error}", file=sys.stderr)
         return 2
@@ -58,6 +64,7 @@ def _once(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     for line in check.report(open_sources(_urls(options)), _aggregate(options), idle=options.idle_limit):
         print(line)
+    sys.stdout.flush()
     return 0
 
 
@@ -109,6 +116,12 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="agentgauge", description="Turns the traces that LLM agents already write into Prometheus metrics."
@@ -123,9 +136,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SOURCE_URL",
         help="such as createagents:///var/traces?name=prod&environment=production&since=30d (default: $TRACE_SOURCES)",
     )
-    sources.add_argument("--series-limit", type=int, default=SERIES_LIMIT, metavar="N", help="default: %(default)s")
     sources.add_argument(
-        "--label-limit", type=int, default=VALUES_A_LABEL, metavar="N", help="values of one label; default: %(default)s"
+        "--series-limit", type=_positive, default=SERIES_LIMIT, metavar="N", help="default: %(default)s"
+    )
+    sources.add_argument(
+        "--label-limit",
+        type=_positive,
+        default=VALUES_A_LABEL,
+        metavar="N",
+        help="values of one label; default: %(default)s",
     )
     sources.add_argument(
         "--idle-limit",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from exporters.aggregate import Aggregate, series_of
+from exporters.catalogue.model import spoken
 from exporters.feed import PLANS
 from exporters.once import read
 from exporters.sources import Source, Translate
@@ -45,45 +46,90 @@ def _tapped(source: Source, seen: Seen) -> Translate:
     return spans
 
 
+# Kind -> what a person calls it, and the counters of its outcomes and of its errors.
+_KINDS = {
+    "inference": ("model call", "agentgauge_inference_calls", "agentgauge_inference_errors"),
+    "tool": ("tool call", "agentgauge_tool_calls", "agentgauge_tool_errors"),
+    "run": ("agent run", "agentgauge_runs", "agentgauge_run_errors"),
+}
+# Reason -> what it means, of one record or many.
+_REASONS = {
+    "json": "not JSON, or cut off",
+    "not_an_object": "JSON, but not an object",
+    "missing_field": "without a field that every record has",
+    "wrong_type": "with a field of another type than it should be",
+    "timestamp": "without a time that can be, from 1970 to 2099",
+    "non_finite": "with a number that is NaN or infinite",
+    "out_of_range": "with a number that cannot be, such as tokens below zero",
+    "unknown_event": "of an event that this version does not know",
+    "id_too_long": "with an id of more than 1,024 characters",
+    "too_long": "longer than 16 MiB",
+}
+_UNPRICED = {
+    "no_usage": "no token usage in the store",
+    "no_split": "a total of tokens only, not input and output",
+    "no_model": "no model in the store",
+    "unknown_model": "in no price list",
+}
+
+
 def _of_source(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> Iterator[str]:
-    yield f"source {name}"
-    yield f"  records      {_total(aggregate, name, 'agentgauge_records'):,}"
-    for kind, count in _by_own(aggregate, name, "agentgauge_spans").items():
-        yield f"  {kind + ' spans':<12} {count:,}"
-    yield f"  first seen   {_moment(seen.first)}"
-    yield f"  last seen    {_moment(seen.last)}"
-    for reason, count in _by_own(aggregate, name, "agentgauge_bad_records").items():
-        yield f"  bad records  {count:,} {reason}"
+    records = _total(aggregate, name, "agentgauge_records")
+    yield f"Source {name}: {_many(records, 'record')}"
+    if seen.last:
+        yield f"  from {_moment(seen.first)} to {_moment(seen.last)}"
+    for noun, calls, errors in _KINDS.values():
+        outcomes = _by_own(aggregate, name, calls)
+        failed = _by_own(aggregate, name, errors)
+        if outcomes:
+            types = ", ".join(f"{count:,} {error}" for error, count in sorted(failed.items(), key=_largest))
+            yield f"  {_many(sum(outcomes.values()), noun)}" + (
+                f", {outcomes['error']:,} failed: {types}" if types else ""
+            )
+    bad = _by_own(aggregate, name, "agentgauge_bad_records")
+    if bad:
+        yield f"  {_many(sum(bad.values()), 'record')} could not be used:"
+    for reason, count in sorted(bad.items(), key=_largest):
+        yield f"    {count:,} {_REASONS.get(reason, reason)} ({reason})"
     oddities = list(_oddities(name, aggregate, seen, still_open))
+    yield (
+        "  What is odd:"
+        if oddities
+        else "  Nothing else is odd."
+        if bad
+        else "  Nothing is odd."
+        if records
+        else "  There is nothing to read yet."
+    )
     for oddity in oddities:
-        yield f"  odd          {oddity}"
-    if not oddities:
-        yield "  odd          nothing"
+        yield f"    {oddity}"
+    yield ""
 
 
 def _oddities(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> Iterator[str]:
     without = _total(aggregate, name, "agentgauge_inference_without_usage")
     if without:
-        yield f"{without:,} model calls have no usage: they are in no token or cost total"
+        yield f"{_many(without, 'model call')} without token usage: in no token or cost total"
     streamed = _total(aggregate, name, "agentgauge_streamed_runs_without_usage")
     if streamed:
-        yield f"{streamed:,} streamed runs have no model calls: their usage is not in the store"
-    for (reason, model), count in sorted(_unpriced(aggregate, name).items()):
-        yield f"{count:,} calls of {model or 'no model'} have no price: {reason}"
-    for kind, count in seen.nameless.items():
+        yield f"{_many(streamed, 'streamed run')} without model calls: their usage is not in the store"
+    for (reason, model), count in sorted(_unpriced(aggregate, name).items(), key=_largest):
+        of = f" of {model}" if model else ""
+        yield f"{_many(count, 'model call')}{of} without a price: {_UNPRICED.get(reason, reason)} ({reason})"
+    for kind, count in sorted(seen.nameless.items()):
         if count:
-            yield f"{count:,} {kind} spans have no agent name of their own"
+            yield f"{_many(count, _KINDS[kind][0])} without an agent's name on the record"
     repeated = _total(aggregate, name, "agentgauge_repeated_spans")
     if repeated:
-        yield f"{repeated:,} spans stand in the store more than once: counted once"
+        yield f"{_many(repeated, 'end')} of what had ended already, as after a rewrite of a file: counted once"
     for label, count in _by_own(aggregate, name, "agentgauge_label_overflow").items():
-        yield f"{count:,} spans are counted as 'other': too many values of {label}"
+        yield f"{_many(count, 'time')} a value of {spoken(label)} became 'other': there are too many of them"
     if still_open:
-        yield f"{still_open:,} traces are open: they have not ended, and are not idle long enough to be abandoned"
+        yield f"{_many(still_open, 'trace')} not ended yet, and not idle for long enough to be given up"
 
 
 def _series(aggregate: Aggregate) -> Iterator[str]:
-    yield f"series {aggregate.series:,} of {aggregate.series_limit:,}"
+    yield f"Series: {aggregate.series:,} of at most {aggregate.series_limit:,}"
     counts: Counter[str] = Counter()
     for cell in aggregate.cells.values():
         for metric, children in zip(PLANS[cell.key[0]].metrics, cell.children, strict=True):
@@ -91,6 +137,14 @@ def _series(aggregate: Aggregate) -> Iterator[str]:
     for name, count in counts.most_common():
         if count:
             yield f"  {count:>6,}  {name}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _largest(item: tuple[object, int]) -> tuple[int, str]:
+    return -item[1], str(item[0])
 
 
 def _by_own(aggregate: Aggregate, source: str, name: str) -> dict[str, int]:
@@ -122,4 +176,4 @@ def _unpriced(aggregate: Aggregate, source: str) -> Counter[tuple[str, str]]:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds") if seconds else "never"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -111,7 +111,7 @@ class Runs:
         self.changed = set()
         self.closed = {}
 
-    def add(self, spans: list[Span], now: float) -> Outcome:
+    def add(self, spans: list[Span], now: float) -> Outcome:  # noqa: PLR0912 -- a call more for each span takes its time
         """Take the spans of a batch, in the store's order; return those now complete.
 
         `now` is Unix seconds; a record's time counts as at most that, so that a clock that runs

@@ -1,6 +1,7 @@
 """The exporter's pages over HTTP: /metrics, /-/healthy, /-/ready, and / that says where to look."""
 
 import gzip
+import os
 import signal
 import socket
 import sys
@@ -37,7 +38,7 @@ def application(runner: Runner) -> Starlette:
             created="created" in request.query_params,
         )
         headers = {"Vary": "Accept, Accept-Encoding", **_HEADERS}
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if _takes_gzip(request.headers.get("accept-encoding", "")):
             # Level 1: a page is read by a machine next door, and once.
             body = await run_in_threadpool(gzip.compress, body, 1)
             headers["Content-Encoding"] = "gzip"
@@ -63,6 +64,15 @@ def application(runner: Runner) -> Starlette:
             Route("/", front),
         ]
     )
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header names gzip, and not to refuse it."""
+    for part in accepted.lower().split(","):
+        name, _, parameter = part.partition(";")
+        if name.strip() == "gzip":
+            return parameter.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
 
 
 def _front(runner: Runner) -> str:
@@ -103,12 +113,13 @@ body {{ color: #0f172a; background: #fff }}
 def listen(address: str) -> socket.socket:
     """Bind `host:port` (port 0: a free one). Raises OSError with one line that says how to mend it."""
     host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise OSError(f"--listen {address}: should be HOST:PORT, such as 127.0.0.1:9464")
     try:
         return socket.create_server((host.strip("[]"), int(port)), family=_family(host), backlog=128)
-    except ValueError:
-        raise OSError(f"--listen {address}: should be HOST:PORT, such as 127.0.0.1:9464") from None
-    except OSError as error:
-        raise OSError(f"--listen {address}: {error.strerror}; choose another address or port") from None
+    except (OSError, UnicodeError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else "no such address"
+        raise OSError(f"--listen {address}: {why}; choose another address or port") from None
 
 
 def _family(host: str) -> socket.AddressFamily:

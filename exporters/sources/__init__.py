@@ -103,7 +103,12 @@ def _options(url: SplitResult) -> Options:
         since = seconds_of(given["since"]) if "since" in given else None
     except ValueError as error:
         raise SourceError(f"{url.geturl()}: since: {error}") from None
-    return Options(name=given.get("name") or url.scheme, environment=given.get("environment", ""), since=since)
+    name = given.get("name") or url.scheme
+    if not name.isprintable() or len(name) > 64:
+        raise SourceError(f"{url.geturl()}: name: should be up to 64 characters that can be printed")
+    if url.fragment:
+        raise SourceError(f"{url.geturl()}: write '#' in a path as %23")
+    return Options(name=name, environment=given.get("environment", ""), since=since)
 
 
 def open_source(url: str) -> Source:
@@ -111,7 +116,10 @@ def open_source(url: str) -> Source:
 
     Raises SourceError when the scheme is unknown, an option is, or the store cannot be read.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise SourceError(f"{url}: {error}; check the URL") from None
     if parts.scheme not in SOURCES:
         known = ", ".join(f"{scheme}://" for scheme in SOURCES)
         raise SourceError(f"{url}: not the URL of a trace store; it should begin with {known}")

@@ -235,7 +235,8 @@ def _inference_start(line: Line, _: bytes, environment: str) -> Span:
 def _inference_end(line: Line, _: bytes, environment: str) -> Span:
     span = Span(
         "inference", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
-        line.model or _model(line), _PROVIDERS.get(line.operation[:6], ""), "chat", "", "", environment, "", _seconds(line),
+        line.model or _model(line), _PROVIDERS.get(line.operation[:6], ""), "chat", "", "", environment, "",
+        _seconds(line),
     )  # fmt: skip
     _put_usage(span, line)
     if line.status == "error" or line.error_type or line.error_message:
