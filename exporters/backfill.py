@@ -5,12 +5,15 @@ the same spans are counted again in the order of their times, and the totals are
 step, ending at the value that the live counter starts from: one curve.
 """
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
@@ -57,24 +60,35 @@ def into_tsdb(sources: Sequence[Source], aggregate: Aggregate, history: History,
     promtool = shutil.which("promtool")
     if promtool is None:
         raise SourceError("promtool is not on the PATH; install Prometheus, or write files with --openmetrics")
-    blocks = 0
     directory.mkdir(parents=True, exist_ok=True)
+    workers = os.cpu_count() or 1
     # Beside the target: blocks are renamed into it, whole, which needs one file system.
-    with tempfile.TemporaryDirectory(prefix=".backfill-", dir=directory.parent) as drafts:
+    with (
+        tempfile.TemporaryDirectory(prefix=".backfill-", dir=directory.parent) as drafts,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        running: deque[Future[int]] = deque()
+        blocks = 0
         for page in pages(sources, aggregate, history, Path(drafts), idle):
-            made = Path(drafts) / "blocks"
-            command = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(page), str(made)]
-            done = subprocess.run(
-                [*command, f"--max-block-duration={BLOCK}s"], capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise SourceError(f"promtool: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
-            page.unlink()
-            for block in made.iterdir():
-                if (block / "meta.json").exists():
-                    block.rename(directory / block.name)
-                    blocks += 1
-    return blocks
+            running.append(pool.submit(_load, promtool, page, directory))
+            # Files are large, so no more of them wait than there are processors.
+            if len(running) > workers:
+                blocks += running.popleft().result()
+        return blocks + sum(done.result() for done in running)
+
+
+def _load(promtool: str, page: Path, directory: Path) -> int:
+    """Make blocks of a file, which goes, and put them into the data directory; return how many."""
+    made = page.with_suffix(".blocks")
+    command = [promtool, "tsdb", "create-blocks-from", "openmetrics", f"--max-block-duration={BLOCK}s"]
+    done = subprocess.run([*command, str(page), str(made)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SourceError(f"promtool: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    page.unlink()
+    blocks = [block for block in made.iterdir() if (block / "meta.json").exists()]
+    for block in blocks:
+        block.rename(directory / block.name)
+    return len(blocks)
 
 
 def pages(
