@@ -15,7 +15,7 @@ from supervisor.options import ServerOptions
 
 from exporters.stack import debian, health, parts, ports, processes
 from exporters.stack.parts import Part
-from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load, read_env
+from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load, read_env, recall, remember
 
 SERVER = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1")
 
@@ -103,6 +103,16 @@ def test_grafana_is_not_started_with_a_password_that_could_be_guessed(
     grafana = Part(name="grafana", title="Grafana", command=("grafana",))
     with pytest.raises(StackError, match=r"GRAFANA_ADMIN_PASSWORD .* is missing or shorter than 16 characters"):
         parts.environment(settings, [grafana])
+
+
+def test_what_was_started_is_remembered_and_read_again_by_later_commands(told: dict[str, str]) -> None:
+    started = load({**told, "TRACE_SOURCES": "langfuse+https://user:canary@cloud.example/x createagents:///a%40b"})
+    remember(started)
+    later = recall(load({**told, "PORTAL_PORT": "1", "TRACE_SOURCES": "createagents:///other"}))
+    assert later == replace(started, env=later.env)
+    assert later.ports["PORTAL_PORT"] == int(told["PORTAL_PORT"])
+    assert later.traces == "langfuse+https://cloud.example/x createagents:///a%40b"  # no password on the screen
+    assert stat.S_IMODE((started.home / "started.json").stat().st_mode) == 0o600
 
 
 # Which traces
@@ -305,6 +315,23 @@ def test_a_part_that_ends_is_named_with_its_last_words_and_everything_is_stopped
     assert "the folder /x is not readable" in said
     assert not processes.is_running(settings)
     assert ports.is_free(settings.ports["EXPORTER_PORT"])
+
+
+def test_a_part_whose_port_another_takes_meanwhile_is_named_though_its_url_answers(
+    settings: Settings, small: dict[str, Part], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    number = settings.ports["PORTAL_PORT"]
+    monkeypatch.setattr(ports, "require", lambda *_: None)  # looked too early
+    with subprocess.Popen([*SERVER, str(number)], stderr=subprocess.DEVNULL) as other:
+        try:
+            assert health.wait({"other": settings.url("PORTAL_PORT", "/")}, patience=20, dead=lambda: None) is None
+            assert processes.up(settings) == 1
+        finally:
+            other.kill()
+    said = capfd.readouterr().err
+    assert "Second did not start" in said
+    assert "Address already in use" in said
+    assert not processes.is_running(settings)
 
 
 def test_a_part_that_never_becomes_well_is_named_when_the_time_is_up(

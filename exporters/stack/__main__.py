@@ -5,7 +5,7 @@ import os
 import sys
 
 from exporters.stack import compose, processes
-from exporters.stack.settings import Settings, StackError, load
+from exporters.stack.settings import Settings, StackError, load, recall
 
 # Both rooms offer up, down, status, logs and is_running, each taking the settings.
 _VERBS = ("up", "down", "status", "logs")
@@ -21,6 +21,8 @@ def main() -> int:
     try:
         settings = load()
         room = compose if _in_docker(settings) else processes
+        if verb != "up" or room.is_running(settings):
+            settings = recall(settings)
         return int(getattr(room, verb)(settings))
     except StackError as error:
         print(error, file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from exporters.stack import health, ports
-from exporters.stack.settings import CHECKOUT, Settings
+from exporters.stack.settings import CHECKOUT, Settings, remember, write_private
 
 # The first that knows `required: false` under depends_on.
 _FLOOR = (2, 20, 2)
@@ -46,6 +46,7 @@ def up(settings: Settings) -> int:
         doors = {port: title for title, (port, _) in _DOORS.items() if title != "Grafana"}
         ports.require(settings, doors)
     _write_override(settings)
+    remember(settings)
     if _compose(settings, "up", "--detach", "--build", "--remove-orphans").returncode:
         _compose(settings, "ps", "--all")
         print("Not everything started; make logs shows why, make down stops the rest.", file=sys.stderr)
@@ -68,7 +69,7 @@ def status(settings: Settings) -> int:
     for title, (port, _) in _DOORS.items():
         where = settings.url(port, "/grafana/" if title == "Grafana" else "")
         print(f"  {title:<11} {'well' if well[title] else 'not well':<9} {where}")
-    print(f"Traces: {' '.join(settings.sources) if settings.demo is None else 'the demo'}")
+    print(f"Traces: {settings.traces if settings.demo is None else 'the demo'}")
     return 0 if all(well.values()) else 1
 
 
@@ -105,7 +106,7 @@ def _write_override(settings: Settings) -> None:
     # Traces are often readable by their owner only; never as root.
     if read and (owner := read[0].stat()).st_uid:
         exporter["user"] = f"{owner.st_uid}:{owner.st_gid}"
-    path.write_text(json.dumps({"services": {"exporter": exporter}}, indent=2), "utf-8")
+    write_private(path, json.dumps({"services": {"exporter": exporter}}, indent=2))
 
 
 def _override(settings: Settings) -> Path:

@@ -1,6 +1,7 @@
 """The stack as processes of this machine, under supervisor."""
 
 import configparser
+import io
 import os
 import shlex
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from exporters.stack import health, past, ports
 from exporters.stack.parts import Part, environment, parts, write_prometheus_configuration
-from exporters.stack.settings import CHECKOUT, Settings, StackError
+from exporters.stack.settings import CHECKOUT, Settings, StackError, remember, write_private
 
 # sun_path of a Unix socket holds 108 bytes, with the closing zero.
 _LONGEST_SOCKET = 107
@@ -30,18 +31,23 @@ def up(settings: Settings) -> int:
         print("Agentgauge already runs. To change a setting: make down, then make up.")
         return status(settings)
     running = parts(settings)
-    ports.require(settings, {part.port: part.title for part in running if part.port})
+    needed = {part.port: part.title for part in running if part.port}
+    ports.require(settings, needed)
     env = environment(settings, running)
     write_prometheus_configuration(settings)
     past.write(settings, env)
     write_configuration(settings, running)
+    # Again: writing the past takes its time.
+    ports.require(settings, needed)
+    remember(settings)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_configuration(settings))]
     subprocess.run(command, env=env, cwd=settings.home, check=True)
     _until(lambda: is_running(settings), seconds=15)
     try:
         urls = {part.name: _health(settings, part) for part in running if part.port}
         failed = health.wait(urls, patience=settings.patience, dead=lambda: _given_up(settings))
-        if failed is None:
+        # What answered may be another's, who was quicker to take the port.
+        if failed is None and (failed := _not_running(settings)) is None:
             return status(settings)
         title = next(part.title for part in running if part.name == failed)
         why = "did not start" if _given_up(settings) else f"did not become well within {settings.patience:g} s"
@@ -82,7 +88,7 @@ def status(settings: Settings) -> int:
         print(f"  {part.title:<11} {'well' if well else states[part.name].lower():<9} {where}")
     if "grafana" not in states:
         print("  Grafana     none      not installed here; the portal draws the same panels itself")
-    print(f"Traces: {' '.join(settings.sources)}\nLogs:   {settings.home / 'logs'}, or make logs")
+    print(f"Traces: {settings.traces}\nLogs:   {settings.home / 'logs'}, or make logs")
     return 0 if all_well else 1
 
 
@@ -100,6 +106,12 @@ def _given_up(settings: Settings) -> str | None:
     return next((name for name, state in _states(settings).items() if state == "FATAL"), None)
 
 
+def _not_running(settings: Settings) -> str | None:
+    """Give parts that have just started the time to stay up; name one that does not, or None."""
+    _until(lambda: set(_states(settings).values()) <= {"RUNNING", "FATAL"}, seconds=20)
+    return next((name for name, state in _states(settings).items() if state != "RUNNING"), None)
+
+
 def _health(settings: Settings, part: Part) -> str:
     return settings.url(part.port, part.health)
 
@@ -110,13 +122,13 @@ def write_configuration(settings: Settings, running: Sequence[Part]) -> None:
     if len(os.fsencode(socket)) > _LONGEST_SOCKET:
         raise StackError(f"The path {settings.home} is too long for a socket: choose another with AGENTGAUGE_HOME.")
     (settings.home / "logs").mkdir(exist_ok=True)
-    text = configparser.RawConfigParser()
-    text.read_dict(
+    conf = configparser.RawConfigParser()
+    conf.read_dict(
         _supervisor(settings, socket) | {f"program:{part.name}": _program(settings, part) for part in running}
     )
-    path = _configuration(settings)
-    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as file:
-        text.write(file)
+    text = io.StringIO()
+    conf.write(text)
+    write_private(_configuration(settings), text.getvalue())
 
 
 def _supervisor(settings: Settings, socket: Path) -> dict[str, dict[str, str]]:

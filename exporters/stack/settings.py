@@ -1,9 +1,11 @@
 """What the stack is told: where it keeps things, which ports it takes, which stores it reads, and .env."""
 
+import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,6 +46,11 @@ class Settings:
         """Return the address of what listens on `port` (a name in PORTS), as this machine reaches it."""
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
+    @property
+    def traces(self) -> str:
+        """The sources as they may be shown: without user names and passwords."""
+        return " ".join(re.sub(r"//[^/@]*@", "//", source) for source in self.sources)
+
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings and write `.env` when there is none. Raises StackError on a value that cannot be used.
@@ -72,6 +79,32 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         mode=mode,
         patience=_number(env, "AGENTGAUGE_WAIT", 180, most=86400),
     )
+
+
+def remember(settings: Settings) -> None:
+    """Write down what is being started, so that later commands need not be told again."""
+    said = {
+        "ports": dict(settings.ports),
+        "sources": settings.sources,
+        "demo": str(settings.demo) if settings.demo else None,
+    }
+    write_private(settings.home / "started.json", json.dumps(said, indent=2))
+
+
+def recall(settings: Settings) -> Settings:
+    """Return the settings as they were when what runs now was started."""
+    try:
+        said = json.loads((settings.home / "started.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return settings
+    demo = Path(said["demo"]) if said["demo"] else None
+    return replace(settings, ports=said["ports"], sources=tuple(said["sources"]), demo=demo)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as file:
+        file.write(text)
 
 
 def write_env(path: Path) -> None:
