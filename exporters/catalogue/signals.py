@@ -516,7 +516,7 @@ _TOKENS = (
         over="range",
         decimals=1,
         better="higher",
-        empty="Not recorded",
+        empty="Unknown",
     ),
     Signal(
         name="tokens_per_call",
