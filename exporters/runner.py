@@ -139,6 +139,7 @@ class Runner:
                 spans, bad = source.spans(batch.records)
                 with self._lock:
                     self._commit(source, batch, spans, bad)
+                    self._tell(source, batch)
                 progress(source, batch.size)
                 more = batch.more
 

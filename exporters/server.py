@@ -112,13 +112,15 @@ body {{ color: #0f172a; background: #fff }}
 
 def listen(address: str) -> socket.socket:
     """Bind `host:port` (port 0: a free one). Raises OSError with one line that says how to mend it."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    host, colon, port = address.rpartition(":")
+    # A port alone must not open every address of the machine by mistake.
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise OSError(f"--listen {address}: should be HOST:PORT, such as 127.0.0.1:9464")
     try:
         return socket.create_server((host.strip("[]"), int(port)), family=_family(host), backlog=128)
     except (OSError, UnicodeError) as error:
-        why = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else "no such address"
+        number = getattr(error, "errno", None) or 0
+        why = os.strerror(number) if number > 0 else "there is no such address"
         raise OSError(f"--listen {address}: {why}; choose another address or port") from None
 
 
