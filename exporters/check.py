@@ -66,7 +66,6 @@ _REASONS = {
     "too_long": "longer than 16 MiB",
 }
 _UNPRICED = {
-    "no_usage": "no token usage in the store",
     "no_split": "a total of tokens only, not input and output",
     "no_model": "no model in the store",
     "unknown_model": "in no price list",
@@ -107,13 +106,19 @@ def _of_source(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> 
 
 
 def _oddities(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> Iterator[str]:
+    unpriced = sorted(_unpriced(aggregate, name).items(), key=_largest)
     without = _total(aggregate, name, "agentgauge_inference_without_usage")
     if without:
-        yield f"{_many(without, 'model call')} without token usage: in no token or cost total"
+        models = ", ".join(f"{count:,} {model or 'no model'}" for (why, model), count in unpriced if why == "no_usage")
+        yield f"{_many(without, 'model call')} without token usage: in no token or cost total" + (
+            f" ({models})" if models else ""
+        )
     streamed = _total(aggregate, name, "agentgauge_streamed_runs_without_usage")
     if streamed:
         yield f"{_many(streamed, 'streamed run')} without model calls: their usage is not in the store"
-    for (reason, model), count in sorted(_unpriced(aggregate, name).items(), key=_largest):
+    for (reason, model), count in unpriced:
+        if reason == "no_usage":
+            continue
         of = f" of {model}" if model else ""
         yield f"{_many(count, 'model call')}{of} without a price: {_UNPRICED.get(reason, reason)} ({reason})"
     for kind, count in sorted(seen.nameless.items()):

@@ -305,9 +305,8 @@ Source prod: 12 records
     2 not JSON, or cut off (json)
     1 with a number that cannot be, such as tokens below zero (out_of_range)
   What is odd:
-    1 model call without token usage: in no token or cost total
+    1 model call without token usage: in no token or cost total (1 gpt-4o-mini)
     1 model call without a price: no model in the store (no_model)
-    1 model call of gpt-4o-mini without a price: no token usage in the store (no_usage)
     1 model call of my-own without a price: in no price list (unknown_model)
     1 tool call without an agent's name on the record
     1 end of what had ended already, as after a rewrite of a file: counted once
