@@ -1,0 +1,81 @@
+"""Fifty kills at random moments, while a folder is written, rotated and truncated: nothing lost, nothing twice."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from crash_exporter import Exporter, Ledger, until
+from crash_folder import Folder, Writer
+from crash_recount import OF_READING, expected, totals
+
+KILLS = 50
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Exporter]:
+    found = Exporter(tmp_path)
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def writer(exporter: Exporter) -> Iterator[Writer]:
+    found = Writer(Folder(exporter.folder), seed=20261121)
+    found.start()
+    yield found
+    found.stop()
+
+
+def scrape_for(exporter: Exporter, seconds: float, random: Random, ledger: Ledger) -> bool:
+    """Scrape at random intervals for so long; return whether there was an answer."""
+    end = time.monotonic() + seconds
+    answered = False
+    while time.monotonic() < end:
+        page = exporter.scrape()
+        if page is not None:
+            answered = True
+            ledger.note(page)
+        time.sleep(min(random.random() * 0.15, max(0.0, end - time.monotonic())))
+    return answered
+
+
+def test_after_fifty_kills_no_counter_fell_and_every_total_is_the_truth(exporter: Exporter, writer: Writer) -> None:
+    random, ledger = Random(1), Ledger()
+    began = time.monotonic()
+    exporter.start().awaited()
+    start_up = time.monotonic() - began
+    exporter.kill()
+    answered = 0
+    for _ in range(KILLS):
+        exporter.start()
+        answered += scrape_for(exporter, random.random() * start_up * 2.2, random, ledger)
+        exporter.kill()
+    writer.stop()
+    truth = expected(writer.folder.lines, but=OF_READING)
+    exporter.start()
+
+    def arrived() -> bool:
+        page = exporter.scrape()
+        if page is not None:
+            ledger.note(page)
+            found = totals(page, but=OF_READING)
+        return page is not None and found == truth
+
+    def differences() -> str:
+        found = totals(exporter.awaited(), but=OF_READING)
+        wrong = {name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name)}
+        return "\n".join(f"{name}: {found.get(name)} should be {truth.get(name)}" for name in sorted(wrong))
+
+    until(arrived, 20, differences)
+    # Another look: it stays so.
+    page = exporter.awaited()
+    ledger.note(page)
+    assert totals(page, but=OF_READING) == truth
+    assert ledger.falls == []
+    # That much did happen.
+    assert answered >= KILLS / 4
+    assert ledger.pages >= 2 * answered
+    assert min(writer.done.values()) >= 3, writer.done
+    assert "Traceback" not in exporter.log.read_text()
