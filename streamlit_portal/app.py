@@ -68,12 +68,6 @@ def _watch(chosen: Settings, dark: bool, healthy: bool) -> None:
 
 def main() -> None:
     """Run the open tab; the others cost nothing."""
-    st.set_page_config(
-        page_title="Agentgauge",
-        page_icon=str(Path(__file__).parent / "static" / "icon.svg"),
-        layout="wide",
-        menu_items={"About": "Agentgauge: what LLM agents cost, how fast they are and how often they fail."},
-    )
     chosen = settings.from_environment()
     pages = {
         group: [
@@ -89,7 +83,14 @@ def main() -> None:
         ]
         for group, tabs in TABS.items()
     }
-    st.navigation(pages, position="top").run()
+    page = st.navigation(pages, position="top")
+    st.set_page_config(
+        page_title=f"{page.title} · Agentgauge",
+        page_icon=str(Path(__file__).parent / "static" / "icon.svg"),
+        layout="wide",
+        menu_items={"About": "Agentgauge: what LLM agents cost, how fast they are and how often they fail."},
+    )
+    page.run()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ def draw(signal: Signal, answer: Answer, moments: Sequence[float], look: Look) -
             chart = _series(signal, found, moments, look)
     if chart is None:
         return None
-    return chart.properties(height=look.height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2})
+    # Vega gives roles without names to its parts; the whole has a name, which the page says.
+    named = chart.configure(aria=False)
+    return named.properties(height=look.height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2})
 
 
 def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> Drawn:

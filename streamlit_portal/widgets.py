@@ -76,14 +76,15 @@ def _cards(names: tuple[str, ...], page: Page) -> None:
     signals = [SIGNALS[name] for name in names]
     now = page.now()
     answers = page.ask([query for signal in signals for query in _card_queries(signal, page.scope, now)])
-    if any(answer.problem == prometheus.SILENT for answer in answers):
-        address = plain(prometheus.shown_address(page.settings.prometheus))
-        st.markdown(
-            f":red[:material/error: {prometheus.SILENT} at {address}. Tried again every {page.settings.refresh} s.]"
-        )
-    else:
-        when = plain(clock(now, page.scope.zone))
-        st.caption(f"As of {when} · change against the {page.scope.span.words} before")
+    with st.container(key="moment"):
+        if any(answer.problem == prometheus.SILENT for answer in answers):
+            address = plain(prometheus.shown_address(page.settings.prometheus))
+            st.markdown(
+                f":red[:material/error: {prometheus.SILENT} at {address}. Tried again every {page.settings.refresh} s.]"
+            )
+        else:
+            when = plain(clock(now, page.scope.zone))
+            st.caption(f"As of {when} · change against the {page.scope.span.words} before")
     halves = [range(at, min(at + 4, len(signals))) for at in range(0, len(signals), 4)]
     # Eight in a line where there is room, else four and four, on a phone two and two.
     with st.grid(len(halves), min_column_width=560, gap="small"):

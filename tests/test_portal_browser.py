@@ -17,16 +17,22 @@ from streamlit_portal import units
 from streamlit_portal.app import TABS
 from streamlit_portal.scope import RANGES, Scope
 from streamlit_portal.tab import Tab
-from streamlit_portal.tabs import cost, exporter_health, overview
+from streamlit_portal.tabs import agents, cost, exporter_health, overview
 
 ALL_TABS = [tab for tabs in TABS.values() for tab in tabs]
+# Between them every kind of card, panel and table.
+SHAPES = [agents.TAB, cost.TAB, exporter_health.TAB]
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 CHART = ".stVegaLiteChart svg"
 PHONE_AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36"
 
-# Streamlit draws these itself and gives no way to mend them.
-STREAMLITS_OWN: dict[str, str] = {}
+# Streamlit draws these itself and gives no way to mend them: the sparkline of a card has parts with a role
+# and no name, and the list that the navigation becomes on a phone has groups between <ul> and <li>.
+STREAMLITS_OWN = ["[data-testid=stMetricChart]", "[data-testid=stSidebarNavItems]"]
+
+# A bound for what is awaited, not a measure: two cores may be busy with something else.
+expect.set_options(timeout=15_000)
 
 Open = Callable[..., Page]
 
@@ -49,7 +55,7 @@ def grafana() -> Iterator[Grafana]:
 @pytest.fixture(scope="module")
 def framing(prometheus: Prometheus, grafana: Grafana, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A portal with a Grafana beside it, on fast beats."""
-    told = {"PROMETHEUS_URL": prometheus.url, "GRAFANA_URL": grafana.url, "PORTAL_REFRESH": "1", "PORTAL_PROBE": "1"}
+    told = {"PROMETHEUS_URL": prometheus.url, "GRAFANA_URL": grafana.url, "PORTAL_REFRESH": "2", "PORTAL_PROBE": "1"}
     with portal(tmp_path_factory.mktemp("framing"), told) as address:
         yield address
 
@@ -57,7 +63,7 @@ def framing(prometheus: Prometheus, grafana: Grafana, tmp_path_factory: pytest.T
 @pytest.fixture(scope="module")
 def drawing(prometheus: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A portal that has no Grafana and draws everything itself."""
-    told = {"PROMETHEUS_URL": prometheus.url, "PORTAL_REFRESH": "1"}
+    told = {"PROMETHEUS_URL": prometheus.url, "PORTAL_REFRESH": "2"}
     with portal(tmp_path_factory.mktemp("drawing"), told) as address:
         yield address
 
@@ -82,7 +88,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context = browser.new_context(**{"viewport": DESKTOP, "timezone_id": "UTC", "color_scheme": "light"} | look)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(15_000)
         page.goto(address)
         return page
 
@@ -93,10 +99,10 @@ def open_page(browser: Browser) -> Iterator[Open]:
 
 def settled(page: Page, tab: Tab) -> Page:
     """Wait until every card and every slot of a tab has its content."""
-    expect(page.get_by_test_id("stMetric")).to_have_count(len(tab.cards), timeout=15_000)
+    expect(page.get_by_test_id("stMetric")).to_have_count(len(tab.cards), timeout=40_000)
     for name in (name for names in tab.rows for name in names):
         slot = page.locator(f".st-key-slot-{name}")
-        expect(slot.locator(f"{CHART}, iframe, [data-testid=stCaptionContainer]").first).to_be_visible(timeout=15_000)
+        expect(slot.locator(f"{CHART}, iframe, [data-testid=stCaptionContainer]").first).to_be_visible(timeout=40_000)
     expect(page.get_by_test_id("stException")).to_have_count(0)
     return page
 
@@ -105,7 +111,7 @@ def cards(page: Page) -> tuple[float, dict[str, tuple[str, str]]]:
     """Return the moment that the cards speak of and, by title, their value and change, in one look."""
     clock, found = page.evaluate(
         """() => [
-            document.querySelector('.st-key-cards [data-testid=stCaptionContainer]').innerText,
+            document.querySelector('.st-key-moment').innerText,
             [...document.querySelectorAll('[data-testid=stMetric]')].map(card => [
                 card.querySelector('[data-testid=stMetricLabel]').innerText.trim(),
                 card.querySelector('[data-testid=stMetricValue]').innerText.trim(),
@@ -129,8 +135,8 @@ def value(page: Page, title: str) -> str:
 def beats(page: Page, count: int) -> None:
     """Wait until the cards have renewed themselves so many times."""
     for _ in range(count):
-        seen = page.locator(".st-key-cards [data-testid=stCaptionContainer]").inner_text()
-        expect(page.locator(".st-key-cards [data-testid=stCaptionContainer]")).not_to_have_text(seen)
+        seen = page.locator(".st-key-moment").inner_text()
+        expect(page.locator(".st-key-moment")).not_to_have_text(seen)
 
 
 @pytest.mark.parametrize("tab", ALL_TABS, ids=lambda tab: tab.title)
@@ -147,9 +153,8 @@ def test_the_cards_of_a_tab_say_what_promql_says(
             continue
         expr = scope.expression(signal, 86_400)
         now, before = prometheus.value(expr, moment), prometheus.value(expr, moment - 86_400)
-        change = units.change(signal, now, before)[0]
-        delta = "0\nno change" if change == 0 else str(change)
-        assert shown[signal.title] == (units.of(signal, now), delta), (signal.name, shown, now, before)
+        delta = str(units.change(signal, now, before)[0])
+        assert shown[signal.title] == (units.of(signal, now), delta), signal.name
 
 
 def test_the_overview_shows_the_numbers_that_were_put_in(drawing: str, open_page: Open) -> None:
@@ -200,7 +205,7 @@ def test_a_link_opens_with_its_range_and_agent(drawing: str, open_page: Open) ->
     page.wait_for_url(re.compile("range=1h"))
     expect(page.get_by_test_id("stMetricValue").first).to_have_text("96")
     page.get_by_role("button", name="Money").click()
-    page.get_by_role("link", name=re.compile("Cost")).click()
+    page.get_by_role("menuitem", name=re.compile("Cost")).click()
     page.wait_for_url(re.compile(r"/cost\?.*agent=planner"))
     settled(page, cost.TAB)
     assert "range=1h" in page.url
@@ -217,13 +222,13 @@ def test_a_wrong_value_in_the_address_is_as_if_it_were_not_there(query: str, dra
 
 
 def test_a_hostile_name_is_a_name(drawing: str, open_page: Open) -> None:
-    page = settled(open_page(f"{drawing}/agents?agent={quote(HOSTILE)}"), ALL_TABS[1])
+    page = settled(open_page(f"{drawing}/agents?agent={quote(HOSTILE)}"), agents.TAB)
     # One run a step, none failed: the matcher holds the name and nothing else.
     assert (value(page, "Runs"), value(page, "Failed runs")) == ("576", "0.0%")
     expect(page.get_by_role("combobox", name="Agent")).to_have_value(HOSTILE)
     page.locator(".st-key-slot-runs_by_agent").locator(CHART).hover(position={"x": 300, "y": 120})
     assert page.locator("img[src=x]").count() == 0
-    assert page.title() == "Agents"
+    assert page.title() == "Agents · Agentgauge"
     assert page.locator("a[href^=javascript]").count() == 0
 
 
@@ -327,8 +332,8 @@ def test_light_and_dark_follow_the_browser_and_grafana_follows_too(framing: str,
 
 def test_streamlits_own_switch_changes_the_theme(framing: str, open_page: Open) -> None:
     page = settled(open_page(framing), overview.TAB)
-    page.get_by_test_id("stMainMenuButton").click()
-    page.get_by_test_id("stMainMenuPopover").get_by_text("Dark", exact=True).click()
+    page.get_by_test_id("stMainMenu").click()
+    page.get_by_test_id("stMainMenuItem-theme-Dark").click()
     expect(page.locator("iframe").first).to_have_attribute("src", re.compile("theme=dark"))
     assert ground(page) == "rgb(24, 27, 31)"
 
@@ -347,7 +352,7 @@ def test_the_first_screen_has_title_filters_cards_and_the_first_chart(drawing: s
     assert len(tops) == 1, "eight cards in one line"
 
 
-@pytest.mark.parametrize("tab", ALL_TABS, ids=lambda tab: tab.title)
+@pytest.mark.parametrize("tab", SHAPES, ids=lambda tab: tab.title)
 def test_a_phone_shows_everything_in_its_width(tab: Tab, framing: str, open_page: Open) -> None:
     page = settled(open_page(f"{framing}/{tab.path}", viewport=PHONE, user_agent=PHONE_AGENT), tab)
     assert page.locator("iframe").count() == 0
@@ -379,14 +384,14 @@ def test_a_phone_has_the_pickers_behind_one_button(drawing: str, open_page: Open
     ],
     ids=["light", "dark", "phone"],
 )
-@pytest.mark.parametrize("tab", [ALL_TABS[0], ALL_TABS[1], ALL_TABS[3]], ids=lambda tab: tab.title)
+@pytest.mark.parametrize("tab", SHAPES, ids=lambda tab: tab.title)
 def test_axe_finds_nothing_serious_that_is_ours(look: dict[str, Any], tab: Tab, drawing: str, open_page: Open) -> None:
     page = settled(open_page(f"{drawing}/{tab.path}?live=false", **look), tab)
-    found = Axe().run(page).response["violations"]
+    found = Axe().run(page, context={"exclude": [[part] for part in STREAMLITS_OWN]}).response["violations"]
     serious = {
         finding["id"]: [node["html"][:300] for node in finding["nodes"]]
         for finding in found
-        if finding["impact"] in ("serious", "critical") and finding["id"] not in STREAMLITS_OWN
+        if finding["impact"] in ("serious", "critical")
     }
     assert serious == {}
 
