@@ -37,6 +37,8 @@ SCAN_SECONDS = 5.0
 SCAN_SHARE = 20
 # What a file takes of a batch at least, so that a poll ends in a folder of many empty ones.
 _FILE_BYTES = 256
+# What tools that rotate by a rename or a copy put behind a name.
+_ROTATED = re.compile(r"(?P<name>.*)(?:\.(?P<number>\d+)|-(?P<day>\d{8}))")
 # Descriptors of files that grew lately stay open: a file deleted before it was read to its end can
 # still be read through one.
 _KEPT_OPEN = 64
@@ -52,9 +54,15 @@ def folder_of(url: SplitResult) -> Path:
     Raises SourceError when it is not a folder that can be listed.
     """
     path = unquote(url.netloc + url.path)
-    folder = Path(path[1:] if path.startswith("/~") else path).expanduser()
+    if not path:
+        raise SourceError(
+            f"{url.geturl()}: names no folder; write it after the slashes, as in createagents:///var/traces"
+        )
     try:
+        folder = Path(path[1:] if path.startswith("/~") else path).expanduser()
         os.scandir(folder).close()
+    except (RuntimeError, ValueError) as error:  # no such user, a NUL
+        raise SourceError(f"{url.geturl()}: {error}; check the path") from None
     except FileNotFoundError:
         raise SourceError(f"{url.geturl()}: there is no folder {folder}; check the path, or create it") from None
     except NotADirectoryError:
@@ -80,7 +88,9 @@ class Files:
         self._drained: list[tuple[str, int]] = []
         # Files to read, with how many bytes as of the last look, and their order.
         self._due: dict[str, int] = {}
-        self._queue: list[tuple[bool, str]] = []
+        self._queue: list[tuple[tuple[bool, str, bool, int], str]] = []
+        # Whether a file that was not known has become due since the last look.
+        self._new = False
         self._problems: dict[str, str] = {}
         self._next_scan = 0.0
         self._watch = Watch(folder)
@@ -106,8 +116,8 @@ class Files:
             self._next_scan = 0.0
 
     def poll(self) -> Batch:
-        """Read up to about BATCH_BYTES of new lines, one file to its end before the next: known files
-        first, then by file name."""
+        """Read up to about BATCH_BYTES of new lines, one file to its end before the next, as they were
+        written: known files first, then by name, what was rotated away before what goes on."""
         batch = Batch([], {})
         with self._lock:
             if self._closed:
@@ -118,16 +128,21 @@ class Files:
             for name in self._watch.taken():
                 if self._names.fullmatch(name):
                     self._make_due(name)
-            if time.monotonic() >= self._next_scan:
-                self._scan()
+            # What was written before a new file was begun is read before it: it is looked for once
+            # more, because the look that found the new file may have come past the others too early.
+            for _ in range(2):
+                if self._new or time.monotonic() >= self._next_scan:
+                    self._new = False
+                    self._scan()
             room = lines.BATCH_BYTES
             while self._queue and room > 0:
-                name = self._queue[0][1]
+                age, name = heappop(self._queue)
                 taken, done = self._attempt(name, batch)
                 room -= max(taken, _FILE_BYTES)
                 if done:
-                    heappop(self._queue)
                     del self._due[name]
+                else:
+                    heappush(self._queue, (age, name))
             batch.more = bool(self._due)
             batch.problem = self._problem()
         return batch
@@ -177,10 +192,13 @@ class Files:
         self._next_scan = now + max(SCAN_SECONDS, SCAN_SHARE * (now - began))
 
     def _make_due(self, name: str, left: int = 0) -> None:
-        """Have a file read. Files that were read before come first: if one of them has gone, it may
-        be back under a name that is new."""
+        """Have a file read, in the order in which the files were written: a call's answer may stand
+        in another file than the call. Files that were read before come before new ones."""
         if name not in self._due:
-            heappush(self._queue, (name not in self._known, name))
+            new = name not in self._known
+            self._new = self._new or new
+            age = _age(name)
+            heappush(self._queue, ((new and age[0] not in self._known, *age), name))
         self._due[name] = max(left, self._due.get(name, 0))
 
     def _attempt(self, name: str, batch: Batch) -> tuple[int, bool]:
@@ -239,11 +257,15 @@ class Files:
     def _take(self, name: str, descriptor: int, batch: Batch) -> tuple[int, int | None]:
         """Append new lines of one file and know where it is read on, see `lines.take`; return how
         many bytes they took, and the file's end if that was reached."""
-        position = self._known.get(name) or self._placed(name, descriptor, batch)
-        taken = lines.take(descriptor, position, batch)
-        while taken is None:
-            position = self._placed(name, descriptor, batch)
-            taken = lines.take(descriptor, position, batch)
+        position = self._known.get(name, BEGINNING)
+        # Without an offset it is not known, or nothing was in it yet.
+        found = self._furthest(descriptor, position) if position.offset else self._placed(name, descriptor, batch)
+        taken = lines.take(descriptor, found, batch)
+        if taken is None:
+            # Truncated or another file: what was rotated away comes first, see `_age`.
+            self._placed(name, descriptor, batch)
+            self._scan()
+            return 0, None
         if taken.size:
             self._know(name, taken.position, batch)
             batch.size += taken.size
@@ -252,17 +274,25 @@ class Files:
     def _placed(self, name: str, descriptor: int, batch: Batch) -> Position:
         """Find where to read on in a file whose position is not known: it may be one that was known
         under another name, or a copy of it."""
-        position = BEGINNING
-        first = os.pread(descriptor, HEAD_BYTES, 0)
-        known = self._heads.get(digest(first)) if len(first) == HEAD_BYTES else None
-        if known is not None and read_before(descriptor, known) is not None:
-            position = known
-        elif self._since is not None and name not in self._known:
+        position = self._known.get(_age(name)[0], BEGINNING)
+        if read_before(descriptor, position) is None:
+            position = BEGINNING
+        position = self._furthest(descriptor, position)
+        if not position.offset and self._since is not None and name not in self._known:
             there = os.fstat(descriptor)
             if there.st_mtime < time.time() - self._since:
                 position = past_whole_lines(descriptor, there.st_size, lines.BATCH_BYTES)
         self._know(name, position, batch)
         return position
+
+    def _furthest(self, descriptor: int, position: Position) -> Position:
+        """Return a position further than the given one that the same lines were read to under
+        another name, if there is one."""
+        whole = position.head_bytes == HEAD_BYTES
+        head = position.head if whole else digest(os.pread(descriptor, HEAD_BYTES, 0))
+        found = self._heads.get(head, BEGINNING)
+        further = found.offset > position.offset and read_before(descriptor, found) is not None
+        return found if further else position
 
     def _know(self, name: str, position: Position, batch: Batch | None = None) -> None:
         """Set where a file is read on, and have that committed with the batch."""
@@ -285,6 +315,15 @@ class Files:
         if len(self._open) > _KEPT_OPEN:
             idle = (other for other in self._open if other not in self._due)
             os.close(self._open.pop(next(idle, next(iter(self._open)))))
+
+
+def _age(name: str) -> tuple[str, bool, int]:
+    """Order names by when their lines were written: `x.2`, `x.1`, `x`, and `x-20261120` before `x`."""
+    rotated = _ROTATED.fullmatch(name)
+    if rotated is None:
+        return name, True, 0
+    number, day = rotated["number"], rotated["day"]
+    return rotated["name"], False, -int(number) if number else int(day)
 
 
 def _part(name: str) -> str:
