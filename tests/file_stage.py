@@ -31,6 +31,7 @@ PATIENCE = 60.0
 # A series by its name and its labels.
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
+_SUMS = ("agentgauge_inference_calls", "gen_ai_client_inference_usage_input_tokens", "agentgauge_runs")
 _COUNTED = {metric.name for metric in METRICS if metric.of != "exporter"}
 
 
@@ -226,7 +227,7 @@ class Exporter:
 
     def total(self, family: str, **labels: str) -> float:
         """The sum of a counter's series with these labels, as a scraper sees them from its second scrape on."""
-        self.scrape("totals", family)
+        self.runner.page("totals", openmetrics=True)
         return sum(
             value
             for (_, pairs), value in self.scrape("totals", family).items()
@@ -234,14 +235,31 @@ class Exporter:
         )
 
     @property
+    def counted(self) -> tuple[int, int, int]:
+        """How many model calls were counted, the sum of their input tokens, which are their numbers,
+        and how many runs."""
+        self.runner.page("totals", openmetrics=True)
+        return self._sums()
+
+    def counted_comes_to(self, expected: tuple[int, int, int]) -> bool:
+        """Whether `counted` is that; on the first page or, where series were born, on the second."""
+        return self._sums() == expected or self._sums() == expected
+
+    def _sums(self) -> tuple[int, int, int]:
+        found = dict.fromkeys(_SUMS, 0.0)
+        for family in self._families("totals", set(_SUMS)):
+            found[family.name] += sum(sample.value for sample in family.samples)
+        calls, tokens, runs = found.values()
+        return int(calls), int(tokens), int(runs)
+
+    @property
     def calls(self) -> tuple[int, int]:
-        """How many model calls were counted, and the sum of their input tokens, which are their numbers."""
-        tokens = self.total("gen_ai_client_inference_usage_input_tokens")
-        return int(self.total("agentgauge_inference_calls")), int(tokens)
+        """Of what was counted, the model calls and the sum of their numbers."""
+        return self.counted[:2]
 
     @property
     def runs(self) -> int:
-        return int(self.total("agentgauge_runs"))
+        return self.counted[2]
 
     def bad(self, reason: str) -> int:
         return int(self.total("agentgauge_bad_records", reason=reason))
