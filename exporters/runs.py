@@ -44,6 +44,8 @@ class OpenTrace(msgspec.Struct, omit_defaults=True):
     # Whether any model call of the trace brought usage, whatever run it belongs to.
     has_usage: bool = False
     held: Span | None = None
+    # What calls took that ended before any run of the trace was seen: the run's, when it is.
+    early: OpenRun | None = None
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class Runs:
             elif span.kind != "run":
                 trace.starts.setdefault(span_id, span)
             else:
-                trace.runs.setdefault(span_id, OpenRun(span))
+                trace.runs.setdefault(span_id, _begun(trace, span))
             if span.parent_id and len(trace.runs) > 1:
                 trace.parents[span_id] = span.parent_id
         self.newest = newest
@@ -213,19 +215,18 @@ class Runs:
                 _join(span, start)
             self._price(span)
             _add_usage(trace, run, span)
-            if run is not None:
-                run.inference_calls += 1
+            run.inference_calls += 1
         else:
             if start is not None and not span.agent:
                 _join(span, start)
-            if run is not None:
-                run.tool_calls += 1
-        if not span.agent and run is not None:
+            run.tool_calls += 1
+        if not span.agent:
             span.agent = run.span.agent
         outcome.ended.append(span)
 
-    def _run_of(self, trace: OpenTrace, span: Span) -> OpenRun | None:
-        """Return the nearest run above a span; the trace's only or first one where that is not known."""
+    def _run_of(self, trace: OpenTrace, span: Span) -> OpenRun:
+        """Return the nearest run above a span; the trace's only or first one where that is not known,
+        and before there is one, what is kept for it. After the run's end it is nobody's."""
         runs = trace.runs
         if len(runs) > 1:
             parent, hops = span.parent_id, 0
@@ -233,7 +234,12 @@ class Runs:
                 if parent in runs:
                     return runs[parent]
                 parent, hops = trace.parents.get(parent, ""), hops + 1
-        return next(iter(runs.values()), None)
+        for run in runs.values():
+            return run
+        early = trace.early or OpenRun(Span("run", False, "", ""))
+        if trace.recalled < 0:
+            trace.early = early
+        return early
 
     def _end_run(self, trace_id: str, trace: OpenTrace, span: Span, outcome: Outcome) -> None:
         """Count a run that ended, and what it had begun and will never end."""
@@ -243,7 +249,7 @@ class Runs:
         if trace.held is not None and trace.held.span_id == span.span_id:
             trace.held = None
             outcome.repeated += not span.provisional
-        run = trace.runs.pop(span.span_id, None) or OpenRun(span)
+        run = trace.runs.pop(span.span_id, None) or _begun(trace, span)
         _join(span, run.span)
         if not trace.runs:
             self._give_up(trace, run, outcome, span.time)
@@ -312,6 +318,15 @@ class Runs:
         self.open.pop(trace_id, None)
 
 
+def _begun(trace: OpenTrace, span: Span) -> OpenRun:
+    """Return a run that begins, with what calls before it took."""
+    if trace.early is None:
+        return OpenRun(span)
+    run, trace.early = trace.early, None
+    run.span = span
+    return run
+
+
 def _join(span: Span, start: Span) -> None:
     """Take from the start what the end does not say."""
     if not span.model:
@@ -331,7 +346,7 @@ def _tokens(span: Span) -> int | None:
     return (span.input_tokens or 0) + (span.output_tokens or 0)
 
 
-def _add_usage(trace: OpenTrace, run: OpenRun | None, span: Span) -> None:
+def _add_usage(trace: OpenTrace, run: OpenRun, span: Span) -> None:
     """Add a model call's tokens and cost to its run; mark the call when the store has no usage."""
     tokens = _tokens(span)
     if tokens is not None or span.cost is not None:
@@ -340,8 +355,6 @@ def _add_usage(trace: OpenTrace, run: OpenRun | None, span: Span) -> None:
         return  # it took nothing, as far as anyone knows
     if tokens is None and not span.error:
         span.without_usage = True
-    if run is None:
-        return
     run.has_usage = run.has_usage or tokens is not None
     run.tokens = None if run.tokens is None or tokens is None else run.tokens + tokens
     run.cost = None if run.cost is None or span.cost is None else run.cost + span.cost
