@@ -68,6 +68,8 @@ def colour(signal: Signal, found: Sequence[Line], look: Look) -> alt.Color:
     longest = max(len(name) for name in names)
     legend = alt.Legend(
         orient="bottom",
+        # Vega gives its symbols a role without a name; the chart as a whole has one.
+        aria=False,
         symbolType="stroke",
         symbolStrokeWidth=3,
         symbolOpacity=1,

@@ -37,9 +37,7 @@ def draw(signal: Signal, answer: Answer, moments: Sequence[float], look: Look) -
             chart = _series(signal, found, moments, look)
     if chart is None:
         return None
-    # Vega gives roles without names to its parts; the whole has a name, which the page says.
-    named = chart.configure(aria=False)
-    return named.properties(height=look.height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2})
+    return chart.properties(height=look.height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2})
 
 
 def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> Drawn:
@@ -56,8 +54,9 @@ def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], loo
     layers: list[Any] = [
         base.mark_area(opacity=0.25 if stacked else 0.1 if len(found) == 1 else 0.04, invalid=_GAPS).encode(y2="low:Q"),
         base.mark_line(strokeWidth=1.5, invalid=_GAPS),
-        base.transform_filter("datum.alone").mark_point(size=18, filled=True, opacity=1),
     ]
+    if any(row["alone"] for row in rows):
+        layers.append(base.transform_filter("datum.alone").mark_point(size=18, filled=True, opacity=1, aria=False))
     if limit:
         layers.append(_limit(signal, limit, look))
     return alt.layer(*layers, _reading(signal, found, moments, look))
@@ -220,7 +219,7 @@ def _states(found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.
                 "state:N",
                 title=None,
                 scale=alt.Scale(domain=[state for state, _ in _STATES], range=shades),
-                legend=alt.Legend(orient="bottom", symbolType="square"),
+                legend=alt.Legend(orient="bottom", symbolType="square", aria=False),
             ),
             tooltip=[
                 alt.Tooltip("name:N", title="Name"),
