@@ -323,6 +323,37 @@ def test_a_large_folder_is_looked_at_less_often(tmp_path: Path, monkeypatch: pyt
     files.close()
 
 
+def test_files_that_are_not_what_they_were_are_not_each_looked_for_in_the_folder(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All were rewritten while nobody looked: a few looks for where their lines went, not fifty."""
+    for number in range(50):
+        append(tmp_path / f"traces_{number:02}.jsonl", b"old %d\n" % number)
+    read_on(files)
+    for number in range(50):
+        (tmp_path / f"traces_{number:02}.jsonl").write_bytes(b"new %d\n" % number)
+    looks: list[int] = []
+    scan = files._scan
+    monkeypatch.setattr(files, "_scan", lambda: bool(looks.append(1) or scan()))
+    assert read_on(files) == ([b"new %d" % number for number in range(50)], {})
+    assert len(looks) <= 6
+
+
+def test_a_new_file_that_an_event_tells_of_is_read_without_a_look_at_the_folder(
+    patient: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of many thousand files may gain one each second."""
+    watching(patient, patient.folder)
+    monkeypatch.setattr(patient, "_scan", lambda: pytest.fail("looked at the folder"))
+    append(patient.folder / TODAY, b"1\n")
+    records: list[bytes] = []
+    deadline = time.monotonic() + PATIENCE
+    while not records and time.monotonic() < deadline:
+        patient.wait(1)
+        records += patient.poll().records
+    assert records == [b"1"]
+
+
 def test_closing_ends_a_wait_and_a_poll_after_it_is_empty(patient: Files) -> None:
     waiter = threading.Thread(target=patient.wait, args=(PATIENCE,))
     waiter.start()

@@ -374,7 +374,7 @@ def test_totals_equal_the_lines_that_were_written() -> None:
     run_state_machine_as_test(
         Folder,
         settings=settings(
-            max_examples=40,
+            max_examples=50,
             stateful_step_count=40,
             deadline=None,
             derandomize="CI" in os.environ,

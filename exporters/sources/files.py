@@ -35,6 +35,8 @@ from exporters.sources.watch import Watch
 # Between two looks at the whole folder, and how many times the length of the last look at least.
 SCAN_SECONDS = 5.0
 SCAN_SHARE = 20
+# Looks in one poll for where the lines went that a file no longer holds: not one for each of many files.
+_LOOKS = 4
 # What a file takes of a batch at least, so that a poll ends in a folder of many empty ones.
 _FILE_BYTES = 256
 # What tools that rotate by a rename or a copy put behind a name.
@@ -89,8 +91,8 @@ class Files:
         # Files to read, with how many bytes as of the last look, and their order.
         self._due: dict[str, int] = {}
         self._queue: list[tuple[tuple[bool, str, bool, int], str]] = []
-        # Whether a file that was not known has become due since the last look.
-        self._new = False
+        # Whether a file turned out to be truncated or another, so that what was in it may be elsewhere.
+        self._replaced = False
         self._problems: dict[str, str] = {}
         self._next_scan = 0.0
         self._watch = Watch(folder)
@@ -130,11 +132,10 @@ class Files:
                     self._make_due(name)
             # What was written before a new file was begun is read before it: it is looked for once
             # more, because the look that found the new file may have come past the others too early.
-            for _ in range(2):
-                if self._new or time.monotonic() >= self._next_scan:
-                    self._new = False
-                    self._scan()
-            room = lines.BATCH_BYTES
+            # Events need no such care, they come in the order of what they tell.
+            if time.monotonic() >= self._next_scan and self._scan():
+                self._scan()
+            room, looks = lines.BATCH_BYTES, _LOOKS
             while self._queue and room > 0:
                 age, name = heappop(self._queue)
                 taken, done = self._attempt(name, batch)
@@ -143,6 +144,10 @@ class Files:
                     del self._due[name]
                 else:
                     heappush(self._queue, (age, name))
+                if self._replaced and looks:
+                    looks -= 1
+                    self._scan()
+                self._replaced = False
             batch.more = bool(self._due)
             batch.problem = self._problem()
         return batch
@@ -165,9 +170,9 @@ class Files:
             self._open.clear()
             self._drained.clear()
 
-    def _scan(self) -> None:
-        """Look at every file: the net under the operating system's events."""
-        began = time.monotonic()
+    def _scan(self) -> bool:
+        """Look at every file: the net under the operating system's events. Returns whether one is new."""
+        began, new = time.monotonic(), False
         missing = self._known.keys() | self._open.keys() | self._problems.keys()
         with os.scandir(self.folder) as entries:
             for entry in entries:
@@ -182,6 +187,7 @@ class Files:
                     self._make_due(name)
                     continue
                 missing.discard(name)
+                new = new or (name not in self._known and name not in self._due)
                 if self._seen.get(name) != _look(found):
                     read = self._known.get(name, BEGINNING).offset
                     self._make_due(name, found.st_size - read if found.st_size >= read else found.st_size)
@@ -190,13 +196,13 @@ class Files:
         # A folder of many thousand files is looked at less often.
         now = time.monotonic()
         self._next_scan = now + max(SCAN_SECONDS, SCAN_SHARE * (now - began))
+        return new
 
     def _make_due(self, name: str, left: int = 0) -> None:
         """Have a file read, in the order in which the files were written: a call's answer may stand
         in another file than the call. Files that were read before come before new ones."""
         if name not in self._due:
             new = name not in self._known
-            self._new = self._new or new
             age = _age(name)
             heappush(self._queue, ((new and age[0] not in self._known, *age), name))
         self._due[name] = max(left, self._due.get(name, 0))
@@ -264,7 +270,7 @@ class Files:
         if taken is None:
             # Truncated or another file: what was rotated away comes first, see `_age`.
             self._placed(name, descriptor, batch)
-            self._scan()
+            self._replaced = True
             return 0, None
         if taken.size:
             self._know(name, taken.position, batch)
