@@ -169,7 +169,8 @@ class Runner:
                 self._stop.wait(RETRY_SECONDS)
                 generation = 0
                 continue
-            if not more:
+            # After a failed commit there is something to read, whatever the store says.
+            if not more and self._state is not None and generation == self._generation:
                 source.reader.wait(POLL_SECONDS)
 
     def _step(self, source: Source, generation: int) -> bool:

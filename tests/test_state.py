@@ -1,0 +1,390 @@
+"""The state: what is committed together, read back, refused, and gone back to after a failed commit."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from crash_chats import Chats
+from crash_exporter import until
+from crash_folder import Folder
+from crash_recount import Samples, expected, samples, totals
+
+from exporters import lock
+from exporters.aggregate import Aggregate, Key
+from exporters.lock import StateError, StateInUseError
+from exporters.runner import Runner
+from exporters.runs import Closed, OpenRun, OpenTrace
+from exporters.scrapers import Scrapers
+from exporters.sources import open_source
+from exporters.span import Span
+from exporters.state import Change, State
+
+RUN = Span("run", False, "t1", "r1", time=5.0, agent="writer")
+
+
+def change(source: str = "s", **fields: object) -> Change:
+    nothing: dict[str, object] = {"cursor": {}, "open": {}, "closed": {}, "caught_up": False, "newest": 0.0}
+    return Change(source=source, **{**nothing, **fields})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def state(directory: Path) -> Iterator[State]:
+    opened = State(directory)
+    yield opened
+    opened.close()
+
+
+def reopened(state: State) -> State:
+    """The state as the next process finds it."""
+    state.close()
+    state.__init__(state.directory)  # type: ignore[misc]
+    return state
+
+
+# Tables.
+
+
+def test_a_new_state_is_empty_and_says_that_it_is_new(state: State) -> None:
+    found = state.source("s")
+    assert (found.cursor, found.open, found.caught_up, found.newest) == ({}, {}, False, 0.0)
+    assert state.cells() == []
+    assert state.scrapers() == ({}, 0)
+    assert state.counted("s", "t1") is None
+    assert state.created
+    assert not reopened(state).created
+
+
+def test_every_table_gives_back_what_was_committed_of_its_source_only(state: State) -> None:
+    trace = OpenTrace(touched=5.0, runs={"r1": OpenRun(RUN, inference_calls=2, tokens=None)}, counted={"c1": None})
+    cell: tuple[Key, bytes] = (("run", "s", ("", 'wri"ter\n', "")), b"\x01\x02")
+    state.commit(
+        change(cursor={"a": b"1", "b": b"2"}, open={"t1": trace}, caught_up=True, newest=7.5, closed={
+            "t0": Closed(["r0", "c0"], complete=True)
+        }),
+        [cell],
+    )  # fmt: skip
+    state.commit(change("other", cursor={"a": b"9"}), [])
+    found = reopened(state).source("s")
+    assert found.cursor == {"a": b"1", "b": b"2"}
+    assert found.open == {"t1": trace}
+    assert (found.caught_up, found.newest) == (True, 7.5)
+    assert state.counted("s", "t0") == ["r0", "c0"]
+    assert state.counted("other", "t0") is None
+    assert state.cells() == [cell]
+    assert state.source("other").cursor == {"a": b"9"}
+
+
+def test_parts_of_a_cursor_and_open_traces_are_replaced_and_forgotten(state: State) -> None:
+    state.commit(change(cursor={"a": b"1", "b": b"2"}, open={"t1": OpenTrace(), "t2": OpenTrace(touched=1.0)}), [])
+    state.commit(change(cursor={"a": b"3", "b": b""}, open={"t1": None}), [])
+    found = reopened(state).source("s")
+    assert found.cursor == {"a": b"3"}
+    assert found.open == {"t2": OpenTrace(touched=1.0)}
+
+
+def test_a_part_may_be_the_name_of_a_file_that_is_no_text(state: State) -> None:
+    part = os.fsdecode(b"traces_\xff.jsonl")
+    state.commit(change(cursor={part: b"1"}), [])
+    assert reopened(state).source("s").cursor == {part: b"1"}
+    state.commit(change(cursor={part: b""}), [])
+    assert state.source("s").cursor == {}
+
+
+def test_counted_spans_are_put_behind_or_replaced(state: State) -> None:
+    def close(complete: bool, *spans: str) -> None:
+        state.commit(change(closed={"t": Closed(spans, complete)}), [])
+
+    close(False, "a", 'b"')
+    assert state.counted("s", "t") == ["a", 'b"']
+    close(False, "c")
+    assert state.counted("s", "t") == ["a", 'b"', "c"]
+    close(True, "d")
+    assert reopened(state).counted("s", "t") == ["d"]
+    # Nothing was counted in it: there is nothing to be remembered.
+    state.commit(change(closed={"u": Closed((), False)}), [])
+    assert state.counted("s", "u") is None
+
+
+def test_scrapers_are_remembered_in_order_and_the_highest_promise_outlives_them(state: State) -> None:
+    state.show("a", 5)
+    state.show("b", 9)
+    state.show("a", 7)
+    state.show("c", 2, forgotten="b")
+    found, shown = reopened(state).scrapers()
+    assert list(found.items()) == [("a", 7), ("c", 2)]
+    assert shown == 9
+
+
+# What is refused.
+
+
+def test_a_second_state_in_the_same_directory_is_refused_until_the_first_is_closed(directory: Path) -> None:
+    first = State(directory)
+    with pytest.raises(StateInUseError, match="another exporter uses this state; stop it, or give this one its own"):
+        State(directory)
+    first.close()
+    State(directory).close()
+
+
+def test_directory_and_database_are_for_their_owner_only(state: State) -> None:
+    assert state.directory.stat().st_mode & 0o777 == 0o700
+    assert (state.directory / "state.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "fuse.sshfs"])
+def test_a_network_file_system_is_refused_also_with_a_blank_in_its_name(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    far = directory / "far away ü"
+    mounts = tmp_path / "mounts"
+    escaped = str(far).replace(" ", "\\040")
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {escaped} {kind} rw 0 0\nnone /proc proc rw 0 0\n")
+    monkeypatch.setattr(lock, "_MOUNTS", mounts)
+    with pytest.raises(StateError, match="is on a network file system, which loses commits; use a local disk"):
+        State(far / "state")
+    State(directory / "far").close()
+
+
+def test_the_innermost_mount_is_what_counts(directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"server:/x {tmp_path} nfs4 rw 0 0\n/dev/sdb {directory} ext4 rw 0 0\n")
+    monkeypatch.setattr(lock, "_MOUNTS", mounts)
+    assert lock.file_system(directory) == "ext4"
+    assert lock.file_system(tmp_path / "beside") == "nfs4"
+    mounts.unlink()
+    assert lock.file_system(directory) == ""
+
+
+def test_a_file_where_the_directory_should_be_is_told_in_one_line(directory: Path) -> None:
+    directory.write_text("")
+    with pytest.raises(StateError, match=f"^{directory}: File exists; give the directory to the user that runs"):
+        State(directory)
+
+
+def test_a_creation_that_was_cut_short_is_begun_again(directory: Path) -> None:
+    directory.mkdir()
+    (directory / "state.new").write_bytes(b"half")
+    state = State(directory)
+    assert state.created and state.cells() == []
+    state.close()
+
+
+# Durability.
+
+
+def test_commits_are_synced_and_the_log_is_taken_over_when_the_state_is_opened(directory: Path) -> None:
+    state = State(directory)
+    assert state._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert state._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    state.commit(change(cursor={"a": b"1"}), [])
+    left = {path.name: path.read_bytes() for path in directory.iterdir() if path.name != "state.db-shm"}
+    assert len(left["state.db-wal"]) > 4096
+    state.close()
+    # As a kill leaves it: what is in the log was perhaps never synced.
+    for name, content in left.items():
+        (directory / name).write_bytes(content)
+    state = State(directory)
+    assert state.source("s").cursor == {"a": b"1"}
+    db = sqlite3.connect(f"file:{directory / 'state.db'}?immutable=1", uri=True)
+    assert db.execute("SELECT value FROM cursors").fetchall() == [(b"1",)]
+    db.close()
+    state.close()
+
+
+# A runner whose commits fail.
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    path = tmp_path / "traces"
+    path.mkdir()
+    return Folder(path)
+
+
+def write(folder: Folder, chats: Chats, lines: int) -> None:
+    for _ in range(lines):
+        folder.write(chats.line())
+
+
+def runner_of(folder: Folder, directory: Path) -> Runner:
+    return Runner([open_source(f"createagents://{folder.path}")], directory, Aggregate(lambda: 1.0), idle=3600.0)
+
+
+@pytest.fixture
+def runner(folder: Folder, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
+    monkeypatch.setattr("exporters.runner.RETRY_SECONDS", 0.05)
+    found = runner_of(folder, directory)
+    yield found
+    found.stop()
+
+
+def shown(runner: Runner, scraper: str = "prometheus") -> Samples:
+    return samples(runner.page(scraper, openmetrics=False).decode())
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def commit(*_: object) -> None:
+        raise error
+
+    return commit
+
+
+def test_after_a_failed_commit_the_page_shows_the_last_committed_totals_until_one_succeeds(
+    folder: Folder, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chats = Chats(11)
+    write(folder, chats, 40)
+    runner.start()
+    before = expected(folder.lines)
+    until(lambda: totals(shown(runner)) == before, 10)
+    with monkeypatch.context() as broken:
+        broken.setattr(State, "commit", failing(StateError("the disk is full")))
+        write(folder, chats, 40)
+        until(lambda: runner.problem, 10)
+        # It can be opened again and again; that does not say that it works.
+        for _ in range(20):
+            assert totals(shown(runner)) == before
+            assert shown(runner)["agentgauge_state_up{}"] == 0
+            assert (runner.problem, runner.ready) == ("the disk is full", False)
+    until(lambda: totals(shown(runner)) == expected(folder.lines), 10)
+    assert (runner.problem, runner.ready) == ("", True)
+    assert shown(runner)["agentgauge_state_up{}"] == 1
+
+
+def test_a_backlog_whose_last_commit_fails_is_not_shown_yet(
+    folder: Folder, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, Chats(12), 40)
+    with monkeypatch.context() as broken:
+        broken.setattr(State, "commit", failing(StateError("no")))
+        runner.start()
+        until(lambda: runner.problem, 10)
+        page = shown(runner)
+        assert totals(page) == {}
+        assert page['agentgauge_source_caught_up{source="createagents"}'] == 0
+    # It is a backlog still: its first sample is its value, not 0.
+    first = until(lambda: totals(shown(runner, "another")), 10)
+    assert first == expected(folder.lines)
+
+
+def test_an_exception_that_nobody_foresaw_costs_a_source_one_attempt_and_counts_nothing_twice(
+    folder: Folder, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder, Chats(13), 40)
+    with monkeypatch.context() as broken:
+        broken.setattr(State, "commit", failing(OverflowError("too large")))
+        runner.start()
+        failed = 'agentgauge_source_errors_total{source="createagents"}'
+        until(lambda: shown(runner).get(failed, 0) >= 2, 10)
+        assert totals(shown(runner)) == {}
+    until(lambda: totals(shown(runner)) == expected(folder.lines), 10)
+
+
+def test_that_an_empty_store_was_caught_up_survives_a_restart(folder: Folder, directory: Path) -> None:
+    runner = runner_of(folder, directory)
+    runner.read_to_end(lambda source, size: None)
+    runner.stop()
+    write(folder, Chats(14, bad=0.0), 40)
+    runner = runner_of(folder, directory)
+    runner.read_to_end(lambda source, size: None)
+    # Born after the store was caught up: at 0 on the first scrape, at their value on the next.
+    assert totals(shown(runner)) == {}
+    assert totals(shown(runner)) == expected(folder.lines)
+    runner.stop()
+
+
+def test_reading_to_the_end_with_a_state_that_cannot_be_used_raises(folder: Folder, directory: Path) -> None:
+    directory.mkdir()
+    (directory / "state.db").touch()
+    runner = runner_of(folder, directory)
+    with pytest.raises(StateError, match=r"damaged \(it is empty\)"):
+        runner.read_to_end(lambda source, size: None)
+    runner.stop()
+
+
+# What scrapers are shown of births.
+
+
+class Promises:
+    """What was promised to each scraper, as the state keeps it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, int] = {}
+        self.highest = 0
+
+    def __call__(self, scraper: str, born: int, forgotten: str) -> None:
+        self.kept.pop(scraper, None)
+        self.kept[scraper] = born
+        self.kept.pop(forgotten, None)
+        self.highest = max(self.highest, born)
+
+    def restored(self, born: int) -> Scrapers:
+        found = Scrapers()
+        found.restore(self.kept, self.highest, born)
+        return found
+
+
+def test_a_birth_is_at_zero_on_each_scrapers_first_look_and_at_its_value_from_the_next() -> None:
+    scrapers, promise = Scrapers(), Promises()
+    assert scrapers.scrape("a", 0, promise) == 0
+    assert scrapers.scrape("b", 0, promise) == 0
+    assert scrapers.scrape("a", 3, promise) == 0
+    assert scrapers.scrape("a", 3, promise) == 3
+    assert scrapers.scrape("b", 4, promise) == 0
+    assert scrapers.scrape("b", 4, promise) == 4
+    # A stranger's counting begins with the first sample it takes: nothing that anybody saw falls.
+    assert scrapers.scrape("c", 5, promise) == 4
+
+
+def test_another_scraper_does_not_use_up_a_zero_over_a_kill() -> None:
+    scrapers, promise = Scrapers(), Promises()
+    scrapers.scrape("prometheus", 0, promise)
+    for _ in range(3):
+        scrapers.scrape("curl", 3, promise)
+    assert promise.highest == 3
+    scrapers = promise.restored(3)
+    assert scrapers.scrape("curl", 3, promise) == 3
+    assert scrapers.scrape("prometheus", 3, promise) == 0
+    assert scrapers.scrape("prometheus", 3, promise) == 3
+
+
+def test_a_zero_that_was_shown_before_a_kill_is_shown_once_more() -> None:
+    scrapers, promise = Scrapers(), Promises()
+    scrapers.scrape("a", 0, promise)
+    assert scrapers.scrape("a", 3, promise) == 0
+    assert promise.restored(3).scrape("a", 3, promise) == 0
+
+
+def test_without_a_state_nothing_new_is_promised() -> None:
+    scrapers, promise = Scrapers(), Promises()
+    scrapers.scrape("a", 0, promise)
+    scrapers.scrape("a", 3, promise)
+    assert scrapers.scrape("a", 3, None) == 0
+    assert scrapers.scrape("a", 3, promise) == 3
+
+
+def test_the_scraper_that_came_longest_ago_is_forgotten_and_sees_nothing_fall() -> None:
+    scrapers, promise = Scrapers(), Promises()
+    for number in range(64):
+        scrapers.scrape(str(number), 5, promise)
+    scrapers.scrape("0", 5, promise)
+    scrapers.scrape("one more", 5, promise)
+    assert len(promise.kept) == 64
+    # "1" was forgotten, not "0", which came again; as a stranger it sees what it saw.
+    assert scrapers.scrape("0", 6, promise) == 5
+    assert scrapers.scrape("1", 6, promise) == 5
+
+
+def test_births_of_a_state_begun_anew_are_births_again() -> None:
+    scrapers, promise = Scrapers(), Promises()
+    scrapers.scrape("a", 50, promise)
+    scrapers.restore({}, 0, 0)
+    assert scrapers.scrape("a", 2, promise) == 0
+    assert scrapers.scrape("a", 2, promise) == 2
