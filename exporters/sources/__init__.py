@@ -44,7 +44,10 @@ class Reader(Protocol):
         """Go to a committed cursor; an empty one is the beginning."""
 
     def poll(self) -> Batch:
-        """Read the next records and move past them. Raises SourceError or OSError."""
+        """Read the next records and move past them. Raises SourceError or OSError.
+
+        Without a `seek` in between, this says that what the last poll brought is committed.
+        """
 
     def backlog(self) -> int:
         """Return how many bytes are still to be read, as of the last poll."""
