@@ -22,6 +22,7 @@ from file_stage import Exporter, append, call, calls, files_of, look_at_once, ru
 from exporters.lock import StateError
 from exporters.sources import Batch, SourceError, open_source
 from exporters.sources import files as followed
+from exporters.sources.position import TAIL_BYTES
 from exporters.state import State
 
 TODAY = "traces_2026-02-03.jsonl"
@@ -113,6 +114,16 @@ def test_copytruncate_to_a_name_that_says_nothing_of_the_file(folder: Path, foll
     exporter.read_on()
     assert exporter.calls == (4, 10)
     assert lines_read(exporter) == 4
+
+
+def test_rewritten_in_place_with_another_first_line_of_the_same_length(folder: Path, follow: Follow) -> None:
+    """Size, and all that stands before the offset as far back as is looked, are what they were."""
+    append(folder / TODAY, calls(*range(10, 40)))
+    exporter = follow()
+    (folder / TODAY).write_bytes(calls(50, *range(11, 40)))
+    assert len(calls(*range(11, 40))) > 2 * TAIL_BYTES
+    exporter.read_on()
+    assert exporter.calls == (31, sum(range(10, 40)) + 50)
 
 
 # 2

@@ -4,7 +4,8 @@ A file is known by what has been read of it, not by its name or inode: a digest 
 bytes and one of those before the offset. Where both still stand in a file, reading goes on
 there; where they do not, it is another file and is read from its beginning. Reading a line twice
 is therefore possible when somebody rewrites a file, and harmless: spans are counted by identity.
-Losing one is not possible while it stands in a file of the folder.
+Losing one is not possible while it stands in a file of the folder, unless somebody puts it in the
+place of a line that was read, as long as that, and far from both the file's beginning and the offset.
 """
 
 import errno
@@ -264,6 +265,8 @@ class Files:
         """Append new lines of one file and know where it is read on, see `lines.take`; return how
         many bytes they took, and the file's end if that was reached."""
         position = self._known.get(name, BEGINNING)
+        if not position.offset and self._is_behind_another(name, os.fstat(descriptor).st_size):
+            return 0, None
         # Without an offset it is not known, or nothing was in it yet.
         found = self._furthest(descriptor, position) if position.offset else self._placed(name, descriptor, batch)
         taken = lines.take(descriptor, found, batch)
@@ -276,6 +279,14 @@ class Files:
             self._know(name, taken.position, batch)
             batch.size += taken.size
         return taken.size, taken.end
+
+    def _is_behind_another(self, name: str, size: int) -> bool:
+        """Whether a file that is begun has to wait, because what stood under its name was copied or
+        renamed away, and not read to its end, since the last look."""
+        if size == self._due.get(name):
+            return False
+        self._scan()
+        return any(age[1] == name and not age[2] for age, _ in self._queue)
 
     def _placed(self, name: str, descriptor: int, batch: Batch) -> Position:
         """Find where to read on in a file whose position is not known: it may be one that was known
