@@ -5,6 +5,7 @@ the same spans are counted again in the order of their times, and the totals are
 step, ending at the value that the live counter starts from: one curve.
 """
 
+import math
 import os
 import shutil
 import sqlite3
@@ -29,10 +30,13 @@ from exporters.once import read
 from exporters.sources import Source, SourceError
 from exporters.span import Span
 
-# Prometheus looks 5 minutes back for a sample, and a board's shortest windows are of the last day.
+# Prometheus looks 5 minutes back for a sample. Towards the end steps are finer, because the shorter a
+# board's time range, the shorter its windows: a minute for the last hour, and `rate()` wants two samples.
 STEP = 300.0
-FINE_STEP = 60.0
-_FINE = 86400.0
+FINER = ((3600.0, 15.0), (86400.0, 60.0))
+# Sums of floats depend on their order in the last digits. One that were lower in the live counter than in
+# its past would be a reset, which counts the whole total twice; so the past stays below by this part.
+_BELOW = 1e-9
 # promtool reads a file once for each block that it spans, so each file is one block: 18 h is one of
 # the sizes that Prometheus itself compacts to.
 BLOCK = 64800
@@ -131,8 +135,8 @@ def _steps(
     rows = db.execute("SELECT time, source, span FROM spans ORDER BY time, rowid")
     row = rows.fetchone()
     writer = _Writer(aggregate, history.labels)
-    before = span[0] - (history.step or STEP)
-    for at in tqdm(_times(*span, history.step), desc="writing", unit="step", disable=None):
+    before, *times = _times(*span, history.step)
+    for at in tqdm(times, desc="writing", unit="step", disable=None):
         spans: dict[str, list[Span]] = {}
         while row is not None and row[0] <= at:
             spans.setdefault(row[1], []).append(_decode(row[2]))
@@ -146,13 +150,14 @@ def _steps(
 
 
 def _times(first: float, last: float, step: float | None) -> list[float]:
-    """The times of the samples: whole steps, finer in the last day unless a step is given, and the end."""
-    times = []
-    at = first - first % STEP
+    """A whole step before the first span, where nothing is counted yet, then the times of the samples: whole
+    steps, finer towards the end unless a step is given, and the end itself."""
+    at = (math.ceil(first / STEP) - 1) * STEP
+    times = [at]
     while at < last:
-        at += step or (FINE_STEP if at >= last - _FINE else STEP)
+        at += step or next((finer for ago, finer in FINER if at >= last - ago), STEP)
         times.append(min(at, last))
-    return times or [last]
+    return times
 
 
 class _Writer:
@@ -182,6 +187,8 @@ class _Writer:
 
     def _labelled(self, line: str) -> str:
         series, value = line.rsplit("} ", 1)
+        if "." in value or "e" in value:
+            value = repr(float(value) * (1 - _BELOW))
         return f"{series}{self._labels}}} {value}"
 
     @staticmethod
