@@ -265,7 +265,8 @@ class Files:
         """Append new lines of one file and know where it is read on, see `lines.take`; return how
         many bytes they took, and the file's end if that was reached."""
         position = self._known.get(name, BEGINNING)
-        if not position.offset and self._is_behind_another(name, os.fstat(descriptor).st_size):
+        begun_anew = name in self._known and not position.offset
+        if begun_anew and self._is_behind_another(name, os.fstat(descriptor).st_size):
             return 0, None
         # Without an offset it is not known, or nothing was in it yet.
         found = self._furthest(descriptor, position) if position.offset else self._placed(name, descriptor, batch)
