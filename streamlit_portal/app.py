@@ -67,14 +67,16 @@ def _watch(chosen: Settings, dark: bool, healthy: bool) -> None:
 
 
 def main() -> None:
-    """Run the open tab; the others cost nothing."""
+    """Run the open tab; the others cost nothing.
+
+    Pages have no icon: the browser would fetch it as the favicon from fonts.gstatic.com.
+    """
     chosen = settings.from_environment()
     pages = {
         group: [
             st.Page(
                 partial(show, tab, chosen),
                 title=tab.title,
-                icon=tab.icon,
                 url_path=tab.path or None,
                 default=not tab.path,
                 help=tab.question,

@@ -14,7 +14,6 @@ class Tab:
     """
 
     title: str
-    icon: str
     path: str
     question: str
     board: str

@@ -4,7 +4,6 @@ from streamlit_portal.tab import Tab
 
 TAB = Tab(
     title="Agents",
-    icon=":material/smart_toy:",
     path="agents",
     question="Which agent fails, is slow, loops or costs most?",
     board="agents-agents",

@@ -4,7 +4,6 @@ from streamlit_portal.tab import Tab
 
 TAB = Tab(
     title="Cost",
-    icon=":material/payments:",
     path="cost",
     question="Where does the money go, and how much of it is known?",
     board="agents-cost",

@@ -4,7 +4,6 @@ from streamlit_portal.tab import Tab
 
 TAB = Tab(
     title="Errors",
-    icon=":material/error:",
     path="errors",
     question="What fails, and is it an agent, a model's provider or a tool?",
     board="agents-errors",

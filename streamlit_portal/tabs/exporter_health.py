@@ -4,7 +4,6 @@ from streamlit_portal.tab import Tab
 
 TAB = Tab(
     title="Exporter health",
-    icon=":material/monitor_heart:",
     path="exporter-health",
     question="Are the stores read, in time and completely? If not, every other number here is old.",
     board="agents-exporter-health",

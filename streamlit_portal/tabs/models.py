@@ -4,7 +4,6 @@ from streamlit_portal.tab import Tab
 
 TAB = Tab(
     title="Models",
-    icon=":material/neurology:",
     path="models",
     question="Which model is slow, fails or costs most?",
     board="agents-models",

@@ -4,7 +4,6 @@ from streamlit_portal.tab import Tab
 
 TAB = Tab(
     title="Overview",
-    icon=":material/dashboard:",
     path="",
     question="Do the agents work, how fast are they, and what do they cost?",
     board="agents-overview",

@@ -4,7 +4,6 @@ from streamlit_portal.tab import Tab
 
 TAB = Tab(
     title="Tools",
-    icon=":material/build:",
     path="tools",
     question="Which tool fails or keeps agents waiting?",
     board="agents-tools",
