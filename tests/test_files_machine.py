@@ -376,7 +376,7 @@ def test_totals_equal_the_lines_that_were_written() -> None:
     run_state_machine_as_test(
         Folder,
         settings=settings(
-            max_examples=80,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             derandomize="CI" in os.environ,
