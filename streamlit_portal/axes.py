@@ -55,7 +55,12 @@ def values(signal: Signal, top: float) -> alt.Y:
         title=None,
         scale=alt.Scale(domain=[0, marks[-1]], nice=False),
         axis=alt.Axis(
-            values=marks, labelExpr=f"{labels}[round(datum.index * {len(marks) - 1})]", labelLimit=90, labelFlush=False
+            # Of values that it finds too many Vega leaves some out, so a label goes by the value.
+            values=marks,
+            tickCount=len(marks),
+            labelExpr=f"{labels}[round(datum.value / {marks[1]})]",
+            labelLimit=90,
+            labelFlush=False,
         ),
     )
 

@@ -75,7 +75,8 @@ def ticks(top: float, unit: Unit) -> list[float]:
 def change(signal: Signal, now: float, before: float) -> tuple[str | float, bool]:
     """Return the change from `before` to `now` as text, and whether it is worth a colour.
 
-    Shares change in points, from 0 the difference is given, everything else changes in percent.
+    Shares change in points, from 0 the difference is given, everything else changes in percent, of
+    which more than a tenfold says nothing: the earlier period was hardly in use.
     Below a point, or a twentieth of what was, a change is noise. One too small to show is the
     number 0, which a card prints without an arrow.
     """
@@ -86,7 +87,7 @@ def change(signal: Signal, now: float, before: float) -> tuple[str | float, bool
         shown, notable = of(signal, abs(now)), True
     else:
         part = abs(difference / before)
-        shown, notable = f"{_fixed(100 * part, 1)}%", part >= 0.05
+        shown, notable = (f"{_fixed(100 * part, 1)}%", part >= 0.05) if part < 10 else ("1,000%+", False)
     if not re.search("[1-9]", shown):
         return 0, False
     return f"{'+' if difference > 0 else '-'}{shown}", notable

@@ -22,6 +22,8 @@ from streamlit_portal.settings import Settings
 HEIGHT = 296
 # The room of a row on a phone and on a small laptop, and what a slot and an axis take of it.
 _PHONE, _NARROW, _FRAME = 360, 1140, 80
+# Pixels of the column of names in a table, on a phone too.
+_NAME = 150
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]()<>#+-.!|~$:&"})
 _COLOUR: dict[str, Literal["normal", "inverse", "off"]] = {"lower": "inverse", "higher": "normal", "": "off"}
 
@@ -210,5 +212,8 @@ def _table(title: str, names: tuple[str, ...], page: Page) -> None:
         frame.style.format(shown),
         placeholder=units.NONE,
         alt=title,
-        column_config={signal.title: st.column_config.Column(help=signal.means) for signal in signals},
+        column_config={
+            "_index": st.column_config.Column(width=_NAME),
+            **{signal.title: st.column_config.Column(help=signal.means) for signal in signals},
+        },
     )

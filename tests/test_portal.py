@@ -93,6 +93,8 @@ def test_an_axis_has_round_labels(top: float, unit: str, labels: list[str]) -> N
         ("percentunit", 0.2, 0.0, ("+20.0 pp", True)),
         ("percentunit", 0.105, 0.11, ("-0.5 pp", False)),
         ("s", 3.0, 4.0, ("-25.0%", True)),
+        ("short", 109.0, 10.0, ("+990.0%", True)),
+        ("short", 110.0, 10.0, ("+1,000%+", False)),
     ],
 )
 def test_a_change_has_a_sign_and_is_coloured_only_when_it_matters(

@@ -895,7 +895,7 @@ _EXPORTER = (
         over="now",
         decimals=0,
         better="lower",
-        empty="No exporter answers",
+        empty="Silent",
     ),
     Signal(
         name="source_lag",
@@ -907,7 +907,7 @@ _EXPORTER = (
         view="stat",
         over="now",
         better="lower",
-        empty="No exporter answers",
+        empty="Silent",
     ),
     Signal(
         name="source_lag_by_source",
@@ -996,7 +996,7 @@ _EXPORTER = (
         over="now",
         decimals=1,
         better="lower",
-        empty="No exporter answers",
+        empty="Silent",
         limit=Limit(
             says="The budget of series is nearly spent.",
             dashboard="agents-exporter-health",
