@@ -13,7 +13,8 @@ IDLE_SECONDS = 3600.0
 HELD_SECONDS = 10.0
 # Traces open at once; past it the one that was opened first is closed.
 OPEN_TRACES = 10_000
-# Span ids remembered of one trace; past it the oldest half is forgotten.
+# Span ids held in memory of one open trace; past it the oldest half is only known to the state, which
+# is asked again when the trace has been closed.
 SPANS_A_TRACE = 10_000
 
 
@@ -208,7 +209,10 @@ class Runs:
         counted = trace.counted
         counted[span.span_id] = None
         if len(counted) > SPANS_A_TRACE:
-            trace.counted = dict.fromkeys(list(counted)[SPANS_A_TRACE // 2 :])
+            oldest = list(counted)[: len(counted) - SPANS_A_TRACE // 2]
+            trace.counted = dict.fromkeys(list(counted)[len(oldest) :])
+            trace.recalled = -1
+            self._put_away(span.trace_id, oldest, complete=False)
         run = trace.runs[span.parent_id] if span.parent_id in trace.runs else self._run_of(trace, span)
         if span.kind == "inference":
             if start is not None and not (span.model and span.agent and span.provider):
@@ -314,8 +318,15 @@ class Runs:
 
     def _close(self, trace_id: str, trace: OpenTrace) -> None:
         self.changed.add(trace_id)
-        self.closed[trace_id] = Closed(trace.counted, trace.recalled >= 0)
+        self._put_away(trace_id, trace.counted, complete=trace.recalled >= 0)
         self.open.pop(trace_id, None)
+
+    def _put_away(self, trace_id: str, spans: Iterable[str], *, complete: bool) -> None:
+        """Have spans of a trace remembered by the next commit, with those that wait for it already."""
+        waiting = self.closed.get(trace_id)
+        if waiting is not None and not complete:
+            spans, complete = dict.fromkeys([*waiting.spans, *spans]), waiting.complete
+        self.closed[trace_id] = Closed(spans, complete)
 
 
 def _begun(trace: OpenTrace, span: Span) -> OpenRun:

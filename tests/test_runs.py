@@ -368,6 +368,23 @@ def test_a_trace_of_a_million_calls_remembers_a_bounded_number_of_them():
     assert runs.add([Span("tool", True, "t", f"c{5 * SPANS_A_TRACE - 1}", "r", START)], START).repeated == 1
 
 
+def test_a_trace_of_more_calls_than_are_held_in_memory_is_remembered_whole():
+    exporter = Exporter()
+    exporter.read(run_start(0))
+    calls = [tool_result(1 + number / 1000, f"c{number}") for number in range(2 * SPANS_A_TRACE + 500)]
+    for begin in range(0, len(calls), 1000):
+        exporter.read(*calls[begin : begin + 1000])
+    exporter.read(run_end(100))
+    assert exporter.runs.open == {}
+    before = exporter.totals()
+
+    outcome = exporter.read(run_start(0), *calls, run_end(100))
+
+    # Every call and the run's end; a start that comes again is no span that was counted.
+    assert (outcome.ended, outcome.repeated) == ([], 2 * SPANS_A_TRACE + 501)
+    assert exporter.totals() == before
+
+
 def test_a_rollback_forgets_what_was_added_since_the_commit():
     exporter = Exporter()
     exporter.read(run_start(0))
