@@ -2,7 +2,7 @@
 # make up       start everything and say where; make status, make logs, make down
 # make test     everything that can fail; installs Debian's packages where it may
 # make build    write the generated files: rules, dashboards, reference, runbooks
-# make bench    the figures of docs/benchmarks.md; make screenshots, the portal's tabs as pictures
+# make bench    the figures of docs/benchmarks.md; make screenshots, the README's pictures
 #
 # Settings are environment variables or words after the target: make up PORTAL_PORT=8600
 # .env.example lists them.
@@ -40,10 +40,10 @@ down status logs: .venv/up.stamp
 bench: .venv/test.stamp
 	$(PY) -m tests.bench
 
-# The end-to-end test looks at every tab in Chromium and leaves what it sees in .screenshots.
+# The README's pictures. The end-to-end test leaves what it sees of every tab in .screenshots.
 screenshots: .venv/test.stamp
 	$(PY) -m exporters.stack.debian $(PROGRAMS)
-	$(PY) -m pytest -m e2e
+	$(PY) -m tests.screenshots
 
 .venv/up.stamp: pyproject.toml | .venv/bin/pip
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[portal,processes]'

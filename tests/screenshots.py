@@ -14,14 +14,15 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from exporters.catalogue.signals import SIGNALS
 from tests.whole_stack import CHECKOUT, launched, stack
 
 FOLDER = CHECKOUT / "docs" / "images"
 # Name, the tab's address and the browser's theme.
 PICTURES = (("portal", "?range=7d", "light"), ("cost", "cost?range=7d", "dark"))
 SIZE = {"width": 1440, "height": 900}
-# As many as a page of lines and letters needs; a PNG of millions of colours is four times as large.
-COLOURS = 128
+# As many as a palette holds; a PNG of millions of colours is three times as large.
+COLOURS = 256
 
 
 @contextlib.contextmanager
@@ -42,8 +43,9 @@ def picture(browser: Browser, address: str, scheme: str) -> bytes:
     page.goto(address)
     expect(page.locator(".stVegaLiteChart svg")).to_have_count(4, timeout=60_000)
     expect(page.get_by_test_id("stMetricValue").first).to_be_visible()
+    # What the exporter says of itself comes with its first scrape.
+    expect(page.get_by_text(SIGNALS["source_lag"].empty, exact=True)).to_have_count(0, timeout=60_000)
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=60_000)
-    # The first line of cards and the first chart are what a reader of the README looks at.
     taken = page.screenshot(animations="disabled")
     page.close()
     return taken
