@@ -28,9 +28,10 @@ _decode = msgspec.json.Decoder(list[str]).decode
 class Counted:
     """The remembered traces, in the database of the state and within its transactions."""
 
-    def __init__(self, db: sqlite3.Connection) -> None:
-        """Read the log. Raises sqlite3.Error."""
+    def __init__(self, db: sqlite3.Connection, *, durable: bool) -> None:
+        """Read the log; one that is not to outlive the process is in memory only. Raises sqlite3.Error."""
         self._db = db
+        self._durable = durable
         self._lately: dict[tuple[str, str], tuple[bytes, bool]] = {}
         rows = db.execute("SELECT source, trace, spans, complete FROM counted_lately ORDER BY number")
         for source, trace, spans, complete in rows:
@@ -57,7 +58,10 @@ class Counted:
             if spans:
                 rows.append((source, trace, spans + b",", found.complete))
                 self._add((source, trace), spans + b",", found.complete)
-        self._db.executemany("INSERT INTO counted_lately (source, trace, spans, complete) VALUES (?, ?, ?, ?)", rows)
+        if self._durable:
+            self._db.executemany(
+                "INSERT INTO counted_lately (source, trace, spans, complete) VALUES (?, ?, ?, ?)", rows
+            )
         if len(self._lately) > _LATELY:
             self._settle()
 

@@ -108,7 +108,7 @@ class State:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             # Whether it can be written is found out now.
             db.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
-            self._counted = counted.Counted(db)
+            self._counted = counted.Counted(db, durable=self._durable)
         except sqlite3.Error as error:
             db.close()
             raise StateError(_said(path, error)) from None
