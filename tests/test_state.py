@@ -112,6 +112,38 @@ def test_counted_spans_are_put_behind_or_replaced(state: State) -> None:
     assert state.counted("s", "u") is None
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_log_that_has_grown_is_put_into_the_table_and_both_are_one_memory(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    monkeypatch.setattr("exporters.counted._LATELY", 2)
+    state = State(directory, durable=durable)
+
+    def close(**closed: Closed) -> None:
+        state.commit(change(closed=closed), [])
+
+    def logged() -> int:
+        (count,) = state._db.execute("SELECT count(*) FROM counted_lately").fetchone()
+        return int(count)
+
+    close(a=Closed(["a1"], complete=False), b=Closed(["b1"], complete=False))
+    assert logged() == (2 if durable else 0)
+    # The third trace is one too many for the log: all three go to the table.
+    close(c=Closed(["c1"], complete=False))
+    assert logged() == 0
+    # Behind what the table has, and instead of it.
+    close(a=Closed(["a2"], complete=False), b=Closed(["b2"], complete=True))
+    for _ in range(2 if durable else 1):
+        assert [state.counted("s", trace) for trace in "abcd"] == [["a1", "a2"], ["b2"], ["c1"], None]
+        if durable:
+            state = reopened(state)
+    # Into a table that has the same traces.
+    close(d=Closed(["d1"], complete=False))
+    assert logged() == 0
+    assert [state.counted("s", trace) for trace in "abcd"] == [["a1", "a2"], ["b2"], ["c1"], ["d1"]]
+    state.close()
+
+
 def test_scrapers_are_remembered_in_order_and_the_highest_promise_outlives_them(state: State) -> None:
     state.show("a", 5)
     state.show("b", 9)
