@@ -76,7 +76,9 @@ class Counted:
         rows = sorted((*key, spans, complete) for key, (spans, complete) in self._lately.items())
         self._db.executemany("INSERT OR REPLACE INTO counted VALUES (?, ?, ?)", [row[:3] for row in rows if row[3]])
         self._db.executemany(
-            "INSERT INTO counted VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET spans = spans || excluded.spans",
+            # Two blobs put together are text to SQLite.
+            "INSERT INTO counted VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET spans = CAST(spans || excluded.spans AS BLOB)",
             [row[:3] for row in rows if not row[3]],
         )
         self._db.execute("DELETE FROM counted_lately")
