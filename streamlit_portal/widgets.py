@@ -165,7 +165,8 @@ def panel(signal: Signal, page: Page, beside: int) -> None:
 def _drawing(signal: Signal, page: Page, beside: int) -> None:
     scope, now = page.scope, page.now()
     step = scope.span.step
-    end = now // step * step
+    # Whole steps keep a rate's line still. A level is that of a moment: shown at once, also on the first day.
+    end = now if signal.over == "now" else now // step * step
     if signal.view == "bargauge":
         moments: tuple[float, ...] = (now,)
         query = Query(expr=scope.expression(signal, scope.span.seconds), end=now)
