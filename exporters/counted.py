@@ -28,10 +28,10 @@ _decode = msgspec.json.Decoder(list[str]).decode
 class Counted:
     """The remembered traces, in the database of the state and within its transactions."""
 
-    def __init__(self, db: sqlite3.Connection, *, durable: bool) -> None:
+    def __init__(self, db: sqlite3.Connection, *, lasting: bool) -> None:
         """Read the log; one that is not to outlive the process is in memory only. Raises sqlite3.Error."""
         self._db = db
-        self._durable = durable
+        self._lasting = lasting
         self._lately: dict[tuple[str, str], tuple[bytes, bool]] = {}
         rows = db.execute("SELECT source, trace, spans, complete FROM counted_lately ORDER BY number")
         for source, trace, spans, complete in rows:
@@ -58,7 +58,7 @@ class Counted:
             if spans:
                 rows.append((source, trace, spans + b",", found.complete))
                 self._add((source, trace), spans + b",", found.complete)
-        if self._durable:
+        if self._lasting:
             self._db.executemany(
                 "INSERT INTO counted_lately (source, trace, spans, complete) VALUES (?, ?, ?, ?)", rows
             )

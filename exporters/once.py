@@ -28,7 +28,7 @@ def read(
     Raises SourceError, OSError or StateError.
     """
     with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory:
-        runner = Runner(sources, Path(directory), aggregate, idle=idle, durable=False, counted=counted)
+        runner = Runner(sources, Path(directory), aggregate, idle=idle, lasting=False, counted=counted)
         with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None, desc="reading") as bar:
             done: dict[str, int] = {}
 

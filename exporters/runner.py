@@ -43,13 +43,16 @@ class Runner:
         idle: float,
         now: Callable[[], float] = time.time,
         durable: bool = True,
+        lasting: bool = True,
         counted: Callable[[str, Sequence[Span]], None] | None = None,
     ) -> None:
         """Open the state.
 
-        `counted` is told the spans that are being counted, before the commit, and may be told them
-        again after a failed one. Raises StateInUseError; any other trouble with the state is told
-        on the page, and tried again, because a supervisor that restarts us would not mend it.
+        A state that is not `durable` survives a kill but no power cut; one that is not `lasting`
+        survives nothing, and is faster. `counted` is told the spans that are being counted, before
+        the commit, and may be told them again after a failed one. Raises StateInUseError; any other
+        trouble with the state is told on the page, and tried again, because a supervisor that
+        restarts us would not mend it.
         """
         self.sources = sources
         self.aggregate = aggregate
@@ -57,6 +60,7 @@ class Runner:
         self.problem = ""
         self._directory = directory
         self._durable = durable
+        self._lasting = lasting
         self._now = now
         self._counted = counted
         self._lock = threading.Lock()
@@ -307,7 +311,7 @@ class Runner:
             return
         state = None
         try:
-            state = State(self._directory, durable=self._durable)
+            state = State(self._directory, durable=self._durable, lasting=self._lasting)
             found = {source.name: state.source(source.name) for source in self.sources}
             promised, to_any = state.scrapers()
             self.aggregate.restore(state.cells())

@@ -62,7 +62,7 @@ class Change:
 class State:
     """The database in a state directory. Only one writer, which also does the checkpoints."""
 
-    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+    def __init__(self, directory: Path, *, durable: bool = True, lasting: bool = True) -> None:
         """Open or create the state.
 
         Raises StateInUseError when another process has it, StateError when it is damaged, of
@@ -73,6 +73,7 @@ class State:
         self.directory = directory
         self.created = False
         self._durable = durable
+        self._lasting = lasting
         self._lock = lock(directory)
         try:
             self._db = self._opened()
@@ -92,10 +93,10 @@ class State:
         except (sqlite3.Error, OSError) as error:
             raise StateError(_said(path, error)) from None
         try:
-            if self._durable:
+            if self._lasting:
                 db.execute("PRAGMA journal_mode = WAL")
                 # NORMAL syncs nothing at COMMIT: after a power cut a total that was scraped would fall.
-                db.execute("PRAGMA synchronous = FULL")
+                db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
                 db.execute("PRAGMA journal_size_limit = 16777216")
             else:
                 # A state that ends with the process is never gone back to: a quarter of a commit's time.
@@ -108,7 +109,7 @@ class State:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             # Whether it can be written is found out now.
             db.execute("UPDATE meta SET value = value + 1 WHERE name = 'opened'")
-            self._counted = counted.Counted(db, durable=self._durable)
+            self._counted = counted.Counted(db, lasting=self._lasting)
         except sqlite3.Error as error:
             db.close()
             raise StateError(_said(path, error)) from None
