@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from exporters.aggregate import Aggregate, series_of
 from exporters.catalogue.model import spoken
 from exporters.feed import PLANS
 from exporters.once import read
-from exporters.sources import Source, Translate
-from exporters.span import Span
+from exporters.sources import Source, Translate, Translated
 
 
 @dataclass
@@ -34,14 +34,14 @@ def report(sources: Sequence[Source], aggregate: Aggregate, *, idle: float) -> I
 
 
 def _tapped(source: Source, seen: Seen) -> Translate:
-    def spans(records: Sequence[bytes]) -> tuple[list[Span], dict[str, int]]:
-        found, bad = source.spans(records)
-        for span in found:
+    def spans(records: Sequence[Any]) -> Translated:
+        found = source.spans(records)
+        for span in found.spans:
             seen.first = min(seen.first or span.time, span.time)
             seen.last = max(seen.last, span.time)
             if not span.agent:
                 seen.nameless[span.kind] += span.ended
-        return found, bad
+        return found
 
     return spans
 

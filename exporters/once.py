@@ -29,7 +29,9 @@ def read(
     """
     with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory:
         runner = Runner(sources, Path(directory), aggregate, idle=idle, lasting=False, counted=counted)
-        with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None, desc="reading") as bar:
+        files = all(source.reader.unit == "bytes" for source in sources)
+        unit, thousand = ("B", 1024) if files else ("records", 1000)
+        with tqdm(unit=unit, unit_scale=True, unit_divisor=thousand, disable=None, desc="reading") as bar:
             done: dict[str, int] = {}
 
             def progress(source: Source, read: int) -> None:

@@ -16,7 +16,7 @@ from exporters.lock import StateError, StateInUseError
 from exporters.pricing import Prices
 from exporters.runs import OpenTrace, Outcome, Runs
 from exporters.scrapers import Scrapers
-from exporters.sources import Batch, Source, SourceError
+from exporters.sources import Batch, Source, SourceError, Translated
 from exporters.span import Span
 from exporters.state import DATABASE, Change, State, damaged
 
@@ -140,9 +140,9 @@ class Runner:
                 batch = source.reader.poll()
                 if batch.problem:
                     raise SourceError(batch.problem)
-                spans, bad = source.spans(batch.records)
+                found = source.spans(batch.records)
                 with self._lock:
-                    self._commit(source, batch, spans, bad)
+                    self._commit(source, batch, found)
                     self._tell(source, batch)
                 progress(source, batch.size)
                 more = batch.more
@@ -181,12 +181,12 @@ class Runner:
         """Read, count and commit one batch; return whether there is more to read right now."""
         began = time.perf_counter()
         batch = source.reader.poll()
-        spans, bad = source.spans(batch.records)
+        found = source.spans(batch.records)
         with self._lock:
             if generation != self._generation or self._state is None:
                 return False
             try:
-                self._commit(source, batch, spans, bad)
+                self._commit(source, batch, found)
             except StateError as error:
                 self._fail(error, source.name)
                 return False
@@ -200,15 +200,15 @@ class Runner:
         self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
         return batch.more
 
-    def _commit(self, source: Source, batch: Batch, spans: list[Span], bad: dict[str, int]) -> None:
+    def _commit(self, source: Source, batch: Batch, found: Translated) -> None:
         """Count a batch and commit it. Raises StateError."""
         name, runs, totals = source.name, self._runs[source.name], self.aggregate
         now = self._now()
-        outcome = runs.add(spans, now)
+        outcome = runs.add(found.spans, now)
         self._count(name, outcome)
-        if batch.records:
-            totals.count(name, "agentgauge_records", by=len(batch.records))
-        for reasons in (batch.bad, bad):
+        if found.records:
+            totals.count(name, "agentgauge_records", by=found.records)
+        for reasons in (batch.bad, found.bad):
             for reason, count in reasons.items():
                 totals.count(name, "agentgauge_bad_records", reason, count)
         catches_up = not batch.more and name not in totals.caught_up
@@ -259,7 +259,7 @@ class Runner:
         tell = self.health.set
         tell("agentgauge_source_up", 0 if batch.problem else 1, name)
         tell("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
-        tell("agentgauge_source_backlog_bytes", source.reader.backlog(), name)
+        tell(f"agentgauge_source_backlog_{source.reader.unit}", source.reader.backlog(), name)
         tell("agentgauge_source_lag_seconds", max(0.0, now - newest) if batch.more and newest else 0, name)
         tell("agentgauge_open_runs", len(self._runs[name].open), name)
         if newest:

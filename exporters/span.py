@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["inference", "tool", "run"]
+# A part is a span of a trace that is none of the others: it links those below it to those above.
+Kind = Literal["inference", "tool", "run", "score", "part"]
 
 # The closed set behind the label `error_type`. Stores write exception class names, which are
 # unbounded; these are what an engineer on call tells apart. `_OTHER` is OpenTelemetry's fallback.
@@ -85,6 +86,12 @@ class Span(msgspec.Struct, gc=False, omit_defaults=True):
     inference_calls: int | None = None
     tool_calls: int | None = None
     total_tokens: int | None = None
+    # Of a score: what was judged, and how.
+    score_name: str = ""
+    score: float | None = None
+    # The prompt that a model call was made with, where a store manages prompts.
+    prompt: str = ""
+    prompt_version: str = ""
 
 
 def error_type(*texts: str | None) -> str:

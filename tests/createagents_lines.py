@@ -68,10 +68,10 @@ class Exporter:
     def read(self, *lines: bytes, now: float | None = None) -> Outcome:
         """Read a batch and commit it; `now` is in seconds after START, by default long enough for all."""
         self.now = START + (86400.0 if now is None else now)
-        spans, bad = translate(lines, self.environment)
-        for reason, count in bad.items():
+        found = translate(lines, self.environment)
+        for reason, count in found.bad.items():
             self.bad[reason] = self.bad.get(reason, 0) + count
-        return self._take(self.runs.add(spans, self.now))
+        return self._take(self.runs.add(found.spans, self.now))
 
     def sweep(self, at: float) -> Outcome:
         """What a reader does when it has read everything, `at` seconds after START."""

@@ -55,6 +55,11 @@ def calls(*numbers: int) -> bytes:
     return b"".join(call(number) + b"\n" for number in numbers)
 
 
+def whole_lines(batch: Batch) -> list[bytes]:
+    """The lines of a batch of blocks, without their newlines."""
+    return b"".join(batch.records).split(b"\n")[:-1]
+
+
 def _line(number: int, event: str, run_type: str, **fields: Any) -> bytes:
     at = START + number % 80_000
     found = {
@@ -80,6 +85,8 @@ def append(path: Path, data: bytes) -> None:
 
 class Turnstile:
     """A reader that waits, when it has nothing to read, until it is let through once more."""
+
+    unit = "bytes"
 
     def __init__(self, reader: Files) -> None:
         self.reader = reader

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from file_stage import Exporter, append, call, calls, files_of, look_at_once, run_end, run_start
+from file_stage import Exporter, append, call, calls, files_of, look_at_once, run_end, run_start, whole_lines
 
 from exporters.lock import StateError
 from exporters.sources import Batch, SourceError, open_source
@@ -357,7 +357,7 @@ def test_a_cursor_that_says_nothing_has_its_file_read_again(folder: Path) -> Non
     (part,) = files.poll().cursor
     for damaged in (b"\0\0\0\0", b"{}", b"\x96" + b"\xc0" * 6):
         files.seek({part: damaged})
-        assert files.poll().records == [call(1), call(2)]
+        assert whole_lines(files.poll()) == [call(1), call(2)]
     files.close()
 
 
@@ -804,7 +804,7 @@ def read_to_end(folder: Path) -> tuple[float, list[bytes]]:
     records, more, most_open = [], True, 0
     while more:
         batch = files.poll()
-        records += batch.records
+        records += whole_lines(batch)
         more = batch.more
         most_open = max(most_open, len(open_files(folder)))
     took = time.process_time() - began
@@ -827,7 +827,8 @@ def test_a_look_at_a_folder_that_does_not_change_opens_no_file(folder: Path, mon
         pass
     opened: list[str] = []
     monkeypatch.setattr("exporters.sources.files.os.open", lambda path, *_: opened.append(path))
-    monkeypatch.setattr("exporters.sources.lines.os.pread", lambda *_: opened.append("read"))
+    for reading in ("pread", "preadv"):
+        monkeypatch.setattr(f"exporters.sources.lines.os.{reading}", lambda *_: opened.append("read"))
     batch = files.poll()
     assert (batch.records, batch.cursor, batch.more, opened) == ([], {}, False, [])
     monkeypatch.undo()

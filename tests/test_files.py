@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from file_stage import PATIENCE, Exporter, append, call, calls, files_of, look_at_once
+from file_stage import PATIENCE, Exporter, append, call, calls, files_of, look_at_once, whole_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ def read_on(files: Files) -> tuple[list[bytes], dict[str, int]]:
     records, bad, more = [], {}, True
     while more:
         batch = files.poll()
-        records += batch.records
+        records += whole_lines(batch)
         for reason, count in batch.bad.items():
             bad[reason] = bad.get(reason, 0) + count
         more = batch.more
@@ -116,9 +116,9 @@ def test_lines_end_in_a_newline_and_nothing_else(tmp_path: Path, files: Files) -
     append(tmp_path / TODAY, odd + b"\n" + call(2) + b"\r\n" + call(3) + b"\r\n")
     records, _ = read_on(files)
     assert records == [odd, call(2) + b"\r", call(3) + b"\r"]
-    spans, bad = translate(records)
-    assert [span.input_tokens for span in spans] == [1, 2, 3]
-    assert bad == {}
+    found = translate(records)
+    assert [span.input_tokens for span in found.spans] == [1, 2, 3]
+    assert found.bad == {}
 
 
 # Order and backlog
@@ -269,7 +269,7 @@ def test_a_new_line_is_read_without_a_look_at_the_folder(patient: Files, monkeyp
     deadline = time.monotonic() + PATIENCE
     while not records and time.monotonic() < deadline:
         patient.wait(1)
-        records += patient.poll().records
+        records += whole_lines(patient.poll())
     assert records == [b"1"]
 
 
@@ -298,7 +298,7 @@ def test_without_events_the_look_at_the_folder_is_the_net(
     began = time.monotonic()
     files.wait(PATIENCE)
     assert 0.1 < time.monotonic() - began < 10
-    assert files.poll().records == [b"1"]
+    assert whole_lines(files.poll()) == [b"1"]
     files.close()
 
 
@@ -350,7 +350,7 @@ def test_a_new_file_that_an_event_tells_of_is_read_without_a_look_at_the_folder(
     deadline = time.monotonic() + PATIENCE
     while not records and time.monotonic() < deadline:
         patient.wait(1)
-        records += patient.poll().records
+        records += whole_lines(patient.poll())
     assert records == [b"1"]
 
 
@@ -393,9 +393,9 @@ def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pyte
 
 def test_the_stage_writes_what_the_source_reads() -> None:
     """The numbers that the tests of files add up are really in the lines."""
-    spans, bad = translate(calls(3, 4).splitlines())
-    assert [(span.kind, span.ended, span.input_tokens) for span in spans] == [
+    found = translate([calls(3, 4)])
+    assert [(span.kind, span.ended, span.input_tokens) for span in found.spans] == [
         ("inference", True, 3),
         ("inference", True, 4),
     ]
-    assert bad == {}
+    assert found.bad == {}

@@ -276,7 +276,14 @@ METRICS = (
     Metric(
         name="agentgauge_source_backlog_bytes",
         type="gauge",
-        help="Bytes of the store that are still to be read.",
+        help="Bytes of the store that are still to be read, where it is files.",
+        of="exporter",
+        own_labels=("source",),
+    ),
+    Metric(
+        name="agentgauge_source_backlog_records",
+        type="gauge",
+        help="Records of the store that are still to be read, where it is a database or a service.",
         of="exporter",
         own_labels=("source",),
     ),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from exporters.span import Span
@@ -23,14 +23,15 @@ class SourceError(Exception):
 class Batch:
     """What one poll of a source brought.
 
-    `cursor` holds the parts of the cursor that moved (an empty value forgets a part), `bad` the
-    records that the reading itself had to give up, by reason, `more` whether there is more to
-    read right now, and `problem` what could not be read although the rest could.
+    `records` are as the reader found them: blocks of lines, rows, pages. They are good until the
+    next poll. `cursor` holds the parts of the cursor that moved (an empty value forgets a part),
+    `bad` the records that the reading itself had to give up, by reason, `more` whether there is
+    more to read right now, and `problem` what could not be read although the rest could.
     """
 
-    records: list[bytes]
+    records: list[Any]
     cursor: dict[str, bytes]
-    # Bytes of the store that were read.
+    # How much of the store was read, in the reader's unit.
     size: int = 0
     more: bool = False
     bad: dict[str, int] = field(default_factory=dict)
@@ -39,6 +40,10 @@ class Batch:
 
 class Reader(Protocol):
     """The half of a source that does I/O: reads records on from a cursor."""
+
+    @property
+    def unit(self) -> str:
+        """What the size of a batch and the backlog are counted in: `bytes` or `records`."""
 
     def seek(self, cursor: Mapping[str, bytes]) -> None:
         """Go to a committed cursor; an empty one is the beginning."""
@@ -50,7 +55,7 @@ class Reader(Protocol):
         """
 
     def backlog(self) -> int:
-        """Return how many bytes are still to be read, as of the last poll."""
+        """Return how much is still to be read, as of the last poll."""
 
     def wait(self, seconds: float) -> None:
         """Return when there may be something to read, or after `seconds`."""
@@ -59,30 +64,64 @@ class Reader(Protocol):
         """Let go of everything; a `wait` under way returns."""
 
 
-Translate = Callable[[Sequence[bytes]], tuple[list[Span], dict[str, int]]]
+@dataclass(slots=True)
+class Translated:
+    """What records say: spans, how many records there were, and how many of them were bad, by reason."""
+
+    spans: list[Span]
+    records: int
+    bad: dict[str, int]
+
+
+# Takes a batch, because a call for each record would cost a third of the hot path. Never raises.
+Translate = Callable[[Sequence[Any]], Translated]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """A store's own totals of the model calls that ended in a period; None is unknown."""
+
+    calls: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
 class Source:
     """A trace store: a reader, and the pure translation of its records.
 
-    `spans` takes a batch, because a call for each record would cost a third of the hot path; it
-    returns the spans and the count of bad records by reason.
+    `settles` is how many seconds a span may wait for the rest of its trace, where what it lacks may
+    stand on another span of the trace; None where every record says all. `sums` asks the store for
+    its own totals of what ended from one Unix time up to another, where it can be asked.
     """
 
     name: str
     reader: Reader
     spans: Translate
+    settles: float | None = None
+    sums: Callable[[float, float], Sums] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options that every source's URL takes, after the `?`."""
+    """What stands after the `?` of a source's URL: what every source takes, and in `own` the rest."""
 
     name: str
     environment: str = ""
     # Seconds: what is older when the store is first seen is not read.
     since: float | None = None
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    def only(self, url: SplitResult, *names: str) -> None:
+        """Raise SourceError when the URL has an option that neither every source nor this one takes."""
+        unknown = self.own.keys() - set(names)
+        if unknown:
+            known = ", ".join((*_OPTIONS, *names))
+            raise SourceError(f"{url.geturl()}: unknown option '{min(unknown)}'; there are {known}")
+
+
+_OPTIONS = ("name", "environment", "since")
 
 
 _SPAN_OF_TIME = re.compile(r"(\d+)([smhdw])")
@@ -99,9 +138,6 @@ def seconds_of(text: str) -> float:
 
 def _options(url: SplitResult) -> Options:
     given = dict(parse_qsl(url.query, keep_blank_values=True))
-    unknown = given.keys() - {"name", "environment", "since"}
-    if unknown:
-        raise SourceError(f"{url.geturl()}: unknown option '{min(unknown)}'; there are name, environment, since")
     try:
         since = seconds_of(given["since"]) if "since" in given else None
     except ValueError as error:
@@ -111,7 +147,8 @@ def _options(url: SplitResult) -> Options:
         raise SourceError(f"{url.geturl()}: name: should be up to 64 characters that can be printed")
     if url.fragment:
         raise SourceError(f"{url.geturl()}: write '#' in a path as %23")
-    return Options(name=name, environment=given.get("environment", ""), since=since)
+    own = {option: value for option, value in given.items() if option not in _OPTIONS}
+    return Options(name=name, environment=given.get("environment", ""), since=since, own=own)
 
 
 def open_source(url: str) -> Source:

@@ -2,15 +2,16 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from json import loads
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import SplitResult
 
 import msgspec
 
-from exporters.sources import Options, Source
+from exporters.sources import Options, Source, Translated
 from exporters.sources.files import Files, folder_of
 from exporters.span import Span, error_type
 
@@ -18,17 +19,17 @@ from exporters.span import Span, error_type
 FILE_NAME = re.compile(r"traces_.*\.jsonl(\.\d+|-\d{8})?")
 
 _LATEST = 4102444800.0  # 2100-01-01; a time past it is a broken clock
-# Names and ids are kept in memory and in the state for long: no record may fill these with one.
-_LONG_RECORD = 32 << 10
-_LONG_NAME = 1024
 _MOST = 2**53  # past it, a float no longer counts by ones
+# Names and ids are kept in memory and in the state for long: no record may fill these with one.
+_LONGEST = 1024
+_Name = Annotated[str, msgspec.Meta(max_length=_LONGEST)]
 
 
 class Data(msgspec.Struct, gc=False):
     """What the framework repeats about a call."""
 
-    model: str | None = None
-    tool_name: str | None = None
+    model: _Name | None = None
+    tool_name: _Name | None = None
     tokens_used: int | None = None
 
 
@@ -36,20 +37,21 @@ class Metadata(msgspec.Struct, gc=False):
     """What a line inherits from its chat."""
 
     streaming: bool | None = None
-    tool_name: str | None = None
+    tool_name: _Name | None = None
 
 
 class Line(msgspec.Struct, gc=False):
-    """One trace event, both dialects. Texts of prompts and results are not even decoded."""
+    """One trace event, both dialects. Texts of prompts are not even decoded, those of results only
+    where an error is looked for in them."""
 
     timestamp: datetime
-    trace_id: str
-    run_id: str
+    trace_id: _Name
+    run_id: _Name
     event: str
-    operation: str = ""
-    parent_run_id: str | None = None
-    agent_name: str | None = None
-    model: str | None = None
+    operation: _Name = ""
+    parent_run_id: _Name | None = None
+    agent_name: _Name | None = None
+    model: _Name | None = None
     status: str | None = None
     duration_ms: float | None = None
     error_type: str | None = None
@@ -60,83 +62,86 @@ class Line(msgspec.Struct, gc=False):
     cost_usd: float | None = None
     data: Data | None = None
     metadata: Metadata | None = None
-
-
-class _ToolResult(msgspec.Struct, gc=False):
-    result: str = ""
+    outputs: msgspec.Raw = msgspec.Raw()
 
 
 class _ToolOutputs(msgspec.Struct, gc=False):
-    outputs: _ToolResult | None = None
-
-
-class _ChatError(msgspec.Struct, gc=False):
-    error: str = ""
-    error_type: str = ""
+    result: str = ""
 
 
 class _ChatOutputs(msgspec.Struct, gc=False):
-    outputs: _ChatError = msgspec.field(default_factory=_ChatError)
+    error: str = ""
+    error_type: str = ""
 
 
 class _RecordError(Exception):
     """A record that cannot be used; its text is the reason's label value."""
 
 
-decode = msgspec.json.Decoder(Line).decode
+_decoder = msgspec.json.Decoder(Line)
+decode = _decoder.decode
+_decode_lines = _decoder.decode_lines
 _decode_result = msgspec.json.Decoder(_ToolOutputs).decode
 _decode_failure = msgspec.json.Decoder(_ChatOutputs).decode
+_WRONG = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 def open_folder(url: SplitResult, options: Options) -> Source:
     """Open a folder of `traces_*.jsonl`; the cursor has one part a file. Raises SourceError."""
+    options.only(url)
     files = Files(folder_of(url), FILE_NAME, since=options.since)
 
-    def spans(records: Sequence[bytes]) -> tuple[list[Span], dict[str, int]]:
+    def spans(records: Sequence[bytes | memoryview]) -> Translated:
         return translate(records, options.environment)
 
     return Source(options.name, files, spans)
 
 
-def translate(records: Sequence[bytes], environment: str = "") -> tuple[list[Span], dict[str, int]]:
-    """Translate lines of either dialect; return the spans and the count of bad records by reason."""
-    spans: list[Span] = []
-    bad: dict[str, int] = {}
-    for record in records:
-        if not record:
-            continue
+def translate(blocks: Sequence[bytes | memoryview], environment: str = "") -> Translated:
+    """Translate blocks of lines of either dialect."""
+    found = Translated([], 0, {})
+    add = found.spans.append
+    for block in blocks:
+        data = bytes(block)
+        count = data.count(b"\n") + (data[-1:] != b"\n")
+        found.records += count
+        lines: list[Line] = []
+        with suppress(*_WRONG):
+            lines = _decode_lines(data)
+        # Fewer, or more: something in it is not what it should be, or not on a line of its own.
+        for line in lines if len(lines) == count else _one_by_one(data, found.bad):
+            try:
+                make = _EVENTS.get(line.event)
+                if make is not None:
+                    add(make(line, environment))
+                elif line.event != "tool.log":
+                    raise _RecordError("unknown_event")
+            except _RecordError as reason:
+                found.bad[str(reason)] = found.bad.get(str(reason), 0) + 1
+    return found
+
+
+def _one_by_one(data: bytes, bad: dict[str, int]) -> Iterator[Line]:
+    """Decode each line for itself, leniently where it has to be; count those that cannot be used."""
+    for record in data.split(b"\n"):
         try:
             try:
                 line = decode(record)
-            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            except _WRONG:
                 if not record.strip():
                     continue
                 line = _decode_leniently(record)
-            make = _EVENTS.get(line.event)
-            if make is not None:
-                span = make(line, record, environment)
-                if len(record) > _LONG_RECORD:
-                    _cut(span)
-                spans.append(span)
-            elif line.event != "tool.log":
-                raise _RecordError("unknown_event")
+            yield line
         except _RecordError as reason:
             bad[str(reason)] = bad.get(str(reason), 0) + 1
-    return spans, bad
-
-
-def _cut(span: Span) -> None:
-    """Cut the names of a long record. Raises _RecordError when its ids are long, for they must stay apart."""
-    if max(len(span.trace_id), len(span.span_id), len(span.parent_id)) > _LONG_NAME:
-        raise _RecordError("id_too_long")
-    span.agent, span.model, span.tool = span.agent[:_LONG_NAME], span.model[:_LONG_NAME], span.tool[:_LONG_NAME]
 
 
 def _decode_leniently(record: bytes) -> Line:
     """Decode a line that is not strict JSON of the known types, or raise _RecordError with the reason.
 
     Tools put NaN, lone surrogates and broken UTF-8 into their results, which are not ours to
-    judge; a power cut leaves NUL bytes before a line, and an editor a byte order mark.
+    judge; a power cut leaves NUL bytes before a line, and an editor a byte order mark. Names that
+    are too long are cut, ids are not, for they must stay apart.
     """
     try:
         found = _loads(record)
@@ -152,8 +157,15 @@ def _decode_leniently(record: bytes) -> Line:
             found["timestamp"] = datetime.fromisoformat(found["timestamp"])
         except ValueError:
             raise _RecordError("timestamp") from None
+    for name in _IDS:
+        if isinstance(found.get(name), str) and len(found[name]) > _LONGEST:
+            raise _RecordError("id_too_long")
+    outputs = found.get("outputs")
+    said = {name: outputs.get(name) for name in _OUTPUTS} if isinstance(outputs, dict) else {}
+    printable = {key: _printable(value) for key, value in found.items()}
+    printable["outputs"] = msgspec.Raw(msgspec.json.encode(_printable(said)))
     try:
-        return msgspec.convert({key: _printable(value) for key, value in found.items()}, Line)
+        return msgspec.convert(printable, Line)
     except msgspec.ValidationError as error:
         raise _RecordError(_reason(str(error))) from None
 
@@ -164,9 +176,9 @@ def _loads(record: bytes) -> Any:
 
 
 def _printable(value: Any) -> Any:
-    """Replace lone surrogates, which no encoder takes."""
+    """Cut texts and replace lone surrogates in them, which no encoder takes."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value[:_LONGEST].encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         return {key: _printable(inner) for key, inner in value.items() if isinstance(inner, str | bool | int)}
     return value
@@ -199,7 +211,7 @@ def _seconds(line: Line) -> float | None:
 
 # The fields of Span by position up to `duration`: by name they would take a tenth of the hot path.
 # A start needs its time: it is what says that a run without an end is still at work.
-def _run_start(line: Line, _: bytes, environment: str) -> Span:
+def _run_start(line: Line, environment: str) -> Span:
     span = Span(
         "run", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         "", "", "", "", "", environment,
@@ -208,7 +220,7 @@ def _run_start(line: Line, _: bytes, environment: str) -> Span:
     return span
 
 
-def _run_end(line: Line, record: bytes, environment: str) -> Span:
+def _run_end(line: Line, environment: str) -> Span:
     span = Span(
         "run", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         line.model or "", "", "", "", "", environment, "", _seconds(line),
@@ -218,21 +230,21 @@ def _run_end(line: Line, record: bytes, environment: str) -> Span:
     if line.error_type or line.error_message:
         span.error = error_type(line.error_type, line.error_message)
     elif line.status == "error":
-        said = _failure(record)
+        said = _failure(line)
         span.error = error_type(said.error_type, said.error)
         # The newer dialect ends an empty answer twice, and has the type in the second end.
         span.provisional = not said.error_type
     return span
 
 
-def _inference_start(line: Line, _: bytes, environment: str) -> Span:
+def _inference_start(line: Line, environment: str) -> Span:
     return Span(
         "inference", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         line.model or _model(line), _PROVIDERS.get(line.operation[:6], ""), "chat", "", "", environment,
     )  # fmt: skip
 
 
-def _inference_end(line: Line, _: bytes, environment: str) -> Span:
+def _inference_end(line: Line, environment: str) -> Span:
     span = Span(
         "inference", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         line.model or _model(line), _PROVIDERS.get(line.operation[:6], ""), "chat", "", "", environment, "",
@@ -244,20 +256,20 @@ def _inference_end(line: Line, _: bytes, environment: str) -> Span:
     return span
 
 
-def _tool_start(line: Line, _: bytes, environment: str) -> Span:
+def _tool_start(line: Line, environment: str) -> Span:
     return Span(
         "tool", False, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         "", "", "", _tool(line), "", environment,
     )  # fmt: skip
 
 
-def _tool_end(line: Line, record: bytes, environment: str) -> Span:
+def _tool_end(line: Line, environment: str) -> Span:
     span = Span(
         "tool", True, line.trace_id, line.run_id, line.parent_run_id or "", _time(line), line.agent_name or "",
         "", "", "", _tool(line), "", environment, "", _seconds(line),
     )  # fmt: skip
     if line.status == "error":
-        span.error = error_type(line.error_type, line.error_message or _result(record))
+        span.error = error_type(line.error_type, line.error_message or _result(line))
     return span
 
 
@@ -273,26 +285,25 @@ def _tool(line: Line) -> str:
     return line.operation.removeprefix("tool_")
 
 
-def _result(record: bytes) -> str:
+def _result(line: Line) -> str:
     """The beginning of a tool's result, where the framework puts the text of its error."""
     try:
-        outputs = _decode_result(record).outputs
-        return outputs.result[:500] if outputs is not None else ""
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _decode_result(line.outputs).result[:500]
+    except _WRONG:
         pass
     try:
-        found = _loads(record)["outputs"]["result"]
+        found = loads(bytes(line.outputs).decode("utf-8", "replace"))["result"]
     except (ValueError, RecursionError, TypeError, KeyError):
         return ""
     return found[:500] if isinstance(found, str) else ""
 
 
-def _failure(record: bytes) -> _ChatError:
+def _failure(line: Line) -> _ChatOutputs:
     """What the older dialect says of a chat's error: the class's name for errors not its own."""
     try:
-        return _decode_failure(record).outputs
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return _ChatError()
+        return _decode_failure(line.outputs)
+    except _WRONG:
+        return _ChatOutputs()
 
 
 def _put_usage(span: Span, line: Line) -> None:
@@ -321,6 +332,8 @@ def _put_usage(span: Span, line: Line) -> None:
 
 # By what an operation begins with: the adapter that wrote the line, as in `openai_iteration_3`.
 _PROVIDERS = {"openai": "openai", "ollama": "ollama"}
+_IDS = ("trace_id", "run_id", "parent_run_id")
+_OUTPUTS = ("result", "error", "error_type")
 _NUMBERS = ("duration_ms", "input_tokens", "output_tokens", "total_tokens", "cost_usd")
 _EVENTS = {
     "trace.start": _run_start,

@@ -76,7 +76,9 @@ def folder_of(url: SplitResult) -> Path:
 
 
 class Files:
-    """Reads the lines of the files in a folder whose names match; one part of the cursor a file."""
+    """Reads the lines of the files in a folder whose names match, in blocks; one part of the cursor a file."""
+
+    unit = "bytes"
 
     def __init__(self, folder: Path, names: re.Pattern[str], *, since: float | None = None) -> None:
         self.folder = folder
@@ -96,6 +98,9 @@ class Files:
         self._replaced = False
         self._problems: dict[str, str] = {}
         self._next_scan = 0.0
+        self._buffer: lines.Buffer | None = None
+        # Whether the next line did not fit into the rest of the buffer.
+        self._full = False
         self._watch = Watch(folder)
         # Held by a poll; whoever closes waits for its end.
         self._lock = threading.Lock()
@@ -136,10 +141,12 @@ class Files:
             # Events need no such care, they come in the order of what they tell.
             if time.monotonic() >= self._next_scan and self._scan():
                 self._scan()
-            room, looks = lines.BATCH_BYTES, _LOOKS
-            while self._queue and room > 0:
+            room, looks, self._full = lines.BATCH_BYTES, _LOOKS, False
+            self._buffer = self._buffer or lines.Buffer()
+            self._buffer.used = 0
+            while self._queue and room > 0 and not self._full:
                 age, name = heappop(self._queue)
-                taken, done = self._attempt(name, batch)
+                taken, done = self._attempt(name, batch, self._buffer)
                 room -= max(taken, _FILE_BYTES)
                 if done:
                     del self._due[name]
@@ -208,11 +215,11 @@ class Files:
             heappush(self._queue, ((new and age[0] not in self._known, *age), name))
         self._due[name] = max(left, self._due.get(name, 0))
 
-    def _attempt(self, name: str, batch: Batch) -> tuple[int, bool]:
+    def _attempt(self, name: str, batch: Batch, buffer: lines.Buffer) -> tuple[int, bool]:
         """Read one file if it can be read, see `_read`; if not, it is told and tried again after the
         next look at the folder."""
         try:
-            taken, done = self._read(name, batch)
+            taken, done = self._read(name, batch, buffer)
         except OSError as error:
             denied = error.errno in (errno.EACCES, errno.EPERM)
             self._problems[name] = "may not be read; grant this user read permission" if denied else str(error.strerror)
@@ -230,7 +237,7 @@ class Files:
         others = f" (and {len(self._problems) - 1} files more)" if len(self._problems) > 1 else ""
         return f"{self.folder / name}: {self._problems[name]}{others}"
 
-    def _read(self, name: str, batch: Batch) -> tuple[int, bool]:
+    def _read(self, name: str, batch: Batch, buffer: lines.Buffer) -> tuple[int, bool]:
         """Read new lines of one file into the batch; return how many bytes they took, and whether
         nothing more is to be read of that name."""
         path = f"{self.folder}/{name}"
@@ -241,7 +248,7 @@ class Files:
         descriptor = self._open.get(name)
         if descriptor is not None and not _same(os.fstat(descriptor), there):
             # Renamed, replaced or deleted while open: what is left in it comes first.
-            taken, end = self._take(name, descriptor, batch)
+            taken, end = self._take(name, descriptor, batch, buffer)
             if end is not None:
                 self._drained.append((name, self._open.pop(name)))
             return taken, False
@@ -254,14 +261,14 @@ class Files:
             if not _same(os.fstat(descriptor), there):
                 return 0, False  # replaced between the look and the opening: look again
         self._open.move_to_end(name)
-        taken, end = self._take(name, descriptor, batch)
+        taken, end = self._take(name, descriptor, batch, buffer)
         if end is None:
             self._due[name] = max(0, there.st_size - self._known[name].offset)
         elif end >= there.st_size and abs(time.time() - there.st_mtime) > _UNSETTLED:
             self._seen[name] = _look(there)
         return taken, end is not None
 
-    def _take(self, name: str, descriptor: int, batch: Batch) -> tuple[int, int | None]:
+    def _take(self, name: str, descriptor: int, batch: Batch, buffer: lines.Buffer) -> tuple[int, int | None]:
         """Append new lines of one file and know where it is read on, see `lines.take`; return how
         many bytes they took, and the file's end if that was reached."""
         position = self._known.get(name, BEGINNING)
@@ -270,12 +277,13 @@ class Files:
             return 0, None
         # Without an offset it is not known, or nothing was in it yet.
         found = self._furthest(descriptor, position) if position.offset else self._placed(name, descriptor, batch)
-        taken = lines.take(descriptor, found, batch)
+        taken = lines.take(descriptor, found, batch, buffer)
         if taken is None:
             # Truncated or another file: what was rotated away comes first, see `_age`.
             self._placed(name, descriptor, batch)
             self._replaced = True
             return 0, None
+        self._full = not taken.size and taken.end is None
         if taken.size:
             self._know(name, taken.position, batch)
             batch.size += taken.size

@@ -55,14 +55,18 @@ def read_before(descriptor: int, position: Position) -> bytes | None:
     return before
 
 
-def moved_past(position: Position, before: bytes, data: bytes, size: int, *, skipping: bool = False) -> Position:
+def moved_past(
+    position: Position, before: bytes, data: bytes | memoryview, size: int, *, skipping: bool = False
+) -> Position:
     """Return the position after the first `size` bytes of `data`, which follow it; `before` is as
     `read_before` returned it."""
     head, head_bytes = position.head, position.head_bytes
     if head_bytes < HEAD_BYTES and len(before) == position.offset:
-        first = (before + data[: min(size, HEAD_BYTES)])[:HEAD_BYTES]
+        first = (before + bytes(data[: min(size, HEAD_BYTES)]))[:HEAD_BYTES]
         head, head_bytes = digest(first), len(first)
-    last = data[size - TAIL_BYTES : size] if size >= TAIL_BYTES else (before + data[:size])[-TAIL_BYTES:]
+    last = bytes(data[max(0, size - TAIL_BYTES) : size])
+    if size < TAIL_BYTES:
+        last = (before + last)[-TAIL_BYTES:]
     return Position(position.offset + size, head, head_bytes, digest(last), len(last), skipping)
 
 
