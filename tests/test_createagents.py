@@ -619,7 +619,7 @@ def is_known_skip(record: bytes) -> bool:
 def test_every_record_is_a_span_a_known_skip_or_counted_and_no_exception_leaves(records):
     records = [record.replace(b"\n", b" ") for record in records]
     found = translate(records)
-    assert translate([b"".join(record + b"\n" for record in records)]) == found
+    assert translate([b"".join(record + b"\n" for record in records)] if records else []) == found
     skipped = len(records) - len(found.spans) - sum(found.bad.values())
     assert 0 <= skipped <= sum(map(is_known_skip, records))
     assert found.bad.keys() <= {

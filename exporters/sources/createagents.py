@@ -162,7 +162,7 @@ def _decode_leniently(record: bytes) -> Line:
             raise _RecordError("id_too_long")
     outputs = found.get("outputs")
     said = {name: outputs.get(name) for name in _OUTPUTS} if isinstance(outputs, dict) else {}
-    printable = {key: _printable(value) for key, value in found.items()}
+    printable = {name: _printable(found[name]) for name in Line.__struct_fields__ if name in found}
     printable["outputs"] = msgspec.Raw(msgspec.json.encode(_printable(said)))
     try:
         return msgspec.convert(printable, Line)
@@ -180,7 +180,8 @@ def _printable(value: Any) -> Any:
     if isinstance(value, str):
         return value[:_LONGEST].encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {key: _printable(inner) for key, inner in value.items() if isinstance(inner, str | bool | int)}
+        plain = {key: inner for key, inner in value.items() if isinstance(inner, str | bool | int)}
+        return {key: _printable(inner) for key, inner in plain.items() if key.isprintable()}
     return value
 
 
