@@ -1,0 +1,229 @@
+"""Spans of any instrumentation that speaks of model calls: from their attributes to the one record."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from exporters.sources.genai_names import (
+    FACTS,
+    KINDS,
+    KINDS_BY_SPAN_NAME,
+    NAMELESS,
+    PROVIDERS,
+    SPAN_NAME_PREFIXES,
+)
+from exporters.sources.genai_usage import put_usage
+from exporters.sources.records import MOST, RecordError, identity, number, text, time_of
+from exporters.span import Kind, Span, error_type
+
+__all__ = ["Described", "RecordError", "spans_of"]
+
+# A span of several tool calls is that many spans, up to here.
+_CALLS = 100
+_YES = (True, "true", "True")
+
+
+class Described(msgspec.Struct, kw_only=True, gc=False):
+    """A span as OpenTelemetry describes it. Times are Unix seconds, `message` is the status's text,
+    and an event is its name and its attributes."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    start: float | None
+    end: float | None
+    error: bool
+    message: str
+    attributes: Mapping[str, Any]
+    resource: Mapping[str, Any]
+    scope: str = ""
+    events: Sequence[tuple[str, Mapping[str, Any]]] = ()
+
+
+def spans_of(found: Described, environment: str = "") -> list[Span]:
+    """Return what a span is: one span, one for each tool where it holds several, and its scores.
+
+    What stands on another span of the trace, such as the agent's name, is left empty. A span
+    without a time before its end has no duration. `environment` is where the span says none.
+    Raises RecordError on missing or over-long ids, impossible times and impossible numbers.
+    """
+    said = _said(found.attributes)
+    kind, operation = _kind_of(found, said)
+    span = Span(
+        kind, True, identity(found.trace_id), identity(found.span_id), identity(found.parent_id, needed=False),
+        time_of(found.end), _agent(kind, found, said),
+    )  # fmt: skip
+    span.environment = _environment(found, said) or environment
+    if found.start is not None and 0.0 < found.start <= span.time:
+        span.duration = span.time - found.start
+    if found.error or said.get("level") == "ERROR":
+        span.error = _error(found, said)
+    spans = [span]
+    if kind == "inference":
+        _put_call(span, operation, found, said)
+    elif kind == "run":
+        span.agent_version = text(said.get("agent_version"))
+        put_usage(span, said)
+    elif kind == "tool":
+        spans = _tools(span, found, said)
+    if found.events:
+        spans += _scores(span, found.events)
+    return spans
+
+
+def _said(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a span's facts: of those with several names, what the name to be believed first says."""
+    said: dict[str, Any] = {}
+    places: dict[str, int] = {}
+    for name, value in attributes.items():
+        known = FACTS.get(name)
+        if known is None or value is None or value == "":
+            continue
+        fact, place = known
+        if fact not in said or place < places[fact]:
+            said[fact], places[fact] = value, place
+    return said
+
+
+def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
+    """Return what a span is, and the operation of a model call as the conventions name it."""
+    operation = text(said.get("operation"))
+    for fact, kinds in KINDS.items():
+        if fact in said:
+            known = kinds.get(text(said[fact]).lower())
+            if known is not None:
+                return known
+    if found.name in KINDS_BY_SPAN_NAME:
+        return KINDS_BY_SPAN_NAME[found.name], ""
+    if "tool" in said:
+        return "tool", ""
+    if "model" in said or "input_tokens" in said or "output_tokens" in said or "usage_details" in said:
+        return "inference", operation or "chat"
+    # Only a root is the run of the workflow that it names: msgflux's and msgtrace's spans may all name it.
+    if "workflow" in said and not found.parent_id:
+        return "run", ""
+    return "part", ""
+
+
+def _agent(kind: Kind, found: Described, said: Mapping[str, Any]) -> str:
+    """Return the agent that a span itself names; a run has a name where its span has one."""
+    named = said.get("agent")
+    if named is None and kind == "run":
+        named = said.get("entity") or said.get("workflow") or said.get("trace_name") or _name_of(found.name)
+    elif named is None and kind == "part" and not found.parent_id:
+        named = said.get("workflow") or said.get("trace_name")
+    return text(named)
+
+
+def _name_of(name: str) -> str:
+    """Return what the name of a span names, without what stands in front of it."""
+    if name in NAMELESS:
+        return ""
+    for prefix in SPAN_NAME_PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _environment(found: Described, said: Mapping[str, Any]) -> str:
+    named = said.get("environment")
+    if named is None and found.resource:
+        resource = found.resource
+        named = resource.get("deployment.environment.name") or resource.get("deployment.environment")
+    return text(named)
+
+
+def _error(found: Described, said: Mapping[str, Any]) -> str:
+    """Return the type of an error, from all that a span says of it."""
+    texts = [said.get("error"), found.message, said.get("status_message")]
+    for name, attributes in found.events:
+        if name == "exception":
+            texts += [attributes.get("exception.type"), attributes.get("exception.message")]
+    return error_type(*(text(value)[:500] for value in texts))
+
+
+def _put_call(span: Span, operation: str, found: Described, said: Mapping[str, Any]) -> None:
+    """Fill in what is a model call's own. Raises RecordError."""
+    span.operation = operation
+    span.model = text(said.get("model"))
+    span.provider = _provider(text(said.get("provider")))
+    span.agent_version = text(said.get("agent_version"))
+    span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))
+    span.time_to_first_chunk = _first_chunk(found.start, said)
+    span.streaming = span.time_to_first_chunk is not None or said.get("streaming") in _YES
+    put_usage(span, said)
+
+
+def _provider(name: str) -> str:
+    """Return OpenTelemetry's name of a provider; the name given where there is none."""
+    key = name.lower().replace(" ", "_").replace("-", "_")
+    # Vercel's are `openai.chat` and the like.
+    return PROVIDERS.get(key) or PROVIDERS.get(key.partition(".")[0]) or name
+
+
+def _first_chunk(start: float | None, said: Mapping[str, Any]) -> float | None:
+    """Return the seconds to the first chunk of an answer. Raises RecordError."""
+    if "first_chunk" in said:
+        return number(said["first_chunk"])
+    if "first_chunk_ms" in said:
+        milliseconds = number(said["first_chunk_ms"])
+        return None if milliseconds is None else milliseconds / 1000.0
+    if "first_chunk_at" not in said or not start:
+        return None
+    # Langfuse's SDK writes the time as JSON, quotes and all.
+    at = text(said["first_chunk_at"]).strip('"')
+    try:
+        seconds = datetime.fromisoformat(at).timestamp()
+    except (ValueError, OverflowError):
+        raise RecordError("timestamp") from None
+    return seconds - start if seconds >= start else None
+
+
+def _tools(span: Span, found: Described, said: Mapping[str, Any]) -> list[Span]:
+    """Return a tool's span; one for each where a span of msgflux holds several, which ran side by side."""
+    names = _called(said["callings"]) if "callings" in said else []
+    if len(names) < 2:
+        named = said.get("tool") or said.get("entity") or next(iter(names), None)
+        span.tool = text(named if named is not None else _name_of(found.name))
+        return [span]
+    # How long each took is not known.
+    span.tool, span.duration = names[0], None
+    return [span, *(_copy(span, f"{span.span_id}/{place}", name) for place, name in enumerate(names[1:], 1))]
+
+
+def _copy(span: Span, span_id: str, tool: str) -> Span:
+    return Span(
+        "tool", True, span.trace_id, span_id, span.parent_id, span.time, span.agent,
+        environment=span.environment, error=span.error, tool=tool,
+    )  # fmt: skip
+
+
+def _called(value: Any) -> list[str]:
+    """Return the tools' names in `[{"id": ..., "name": ..., "parameters": ...}]`; none where it is no such list."""
+    try:
+        calls = json.loads(value) if isinstance(value, str | bytes) else value
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(calls, list):
+        return []
+    return [text(call.get("name")) for call in calls[:_CALLS] if isinstance(call, Mapping)]
+
+
+def _scores(span: Span, events: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Span]:
+    """Return the evaluations among a span's events; one that gives no number is left out."""
+    scores: list[Span] = []
+    for name, attributes in events:
+        if name != "gen_ai.evaluation.result":
+            continue
+        value = attributes.get("gen_ai.evaluation.score.value")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+            continue
+        score = Span(
+            "score", True, span.trace_id, f"{span.span_id}/score/{len(scores)}", span.span_id, span.time, span.agent,
+            environment=span.environment, score_name=text(attributes.get("gen_ai.evaluation.name")), score=float(value),
+        )  # fmt: skip
+        scores.append(score)
+    return scores
