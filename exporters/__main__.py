@@ -12,12 +12,14 @@ from pathlib import Path
 from exporters import __version__, check, demo
 from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
 from exporters.backfill import History, into_tsdb, pages
+from exporters.days import ZoneError, zone_of
 from exporters.lock import StateError
 from exporters.once import read
 from exporters.runner import Runner
 from exporters.runs import IDLE_SECONDS
 from exporters.server import listen, serve
 from exporters.sources import SourceError, open_sources, seconds_of
+from exporters.statement import statement
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +47,7 @@ def _serve(options: argparse.Namespace) -> int:
     sources = open_sources(_urls(options))
     # Bound first: a port in use is told before the state is touched.
     with listen(options.listen) as bound:
-        runner = Runner(sources, options.state, _aggregate(options), idle=options.idle_limit)
+        runner = Runner(sources, options.state, _aggregate(options), idle=options.idle_limit, zone=options.zone)
         host, port = bound.getsockname()[:2]
         logging.getLogger("agentgauge").info(
             "listening on http://%s:%s/ sources=%s", host, port, ",".join(source.name for source in sources)
@@ -63,6 +65,13 @@ def _once(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     for line in check.report(open_sources(_urls(options)), _aggregate(options), idle=options.idle_limit):
+        print(line)
+    sys.stdout.flush()
+    return 0
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    for line in statement(options.state, options.by, options.form):
         print(line)
     sys.stdout.flush()
     return 0
@@ -116,6 +125,13 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _zone(text: str) -> str:
+    try:
+        return zone_of(text).key if text else ""
+    except ZoneError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
@@ -157,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("serve", parents=[sources], help="follow the stores and answer /metrics")
     command.add_argument("--listen", default="127.0.0.1:9464", metavar="HOST:PORT", help="default: %(default)s")
     command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")
+    command.add_argument(
+        "--zone",
+        type=_zone,
+        default=os.environ.get("AGENTGAUGE_ZONE", ""),
+        metavar="ZONE",
+        help="whose calendar days the ledger is kept by, such as Europe/Berlin (default: $AGENTGAUGE_ZONE, else UTC)",
+    )
     command.set_defaults(run=_serve)
     command = commands.add_parser("once", parents=[sources], help="read the stores to their end, print the page")
     command.set_defaults(run=_once)
@@ -178,6 +201,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--since", type=_duration, metavar="TIME", help="such as 30d; default: from the beginning")
     command.add_argument("--step", type=_duration, metavar="TIME", help="default: 5m, and 1m in the last day")
     command.set_defaults(run=_backfill)
+    command = commands.add_parser("ledger", help="print what was spent by day, agent, model and source")
+    command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")
+    command.add_argument("--by", choices=("day", "month"), default="day", help="default: %(default)s")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_const", dest="form", const="csv", help="for a spreadsheet")
+    form.add_argument("--json", action="store_const", dest="form", const="json", help="one object a line")
+    command.set_defaults(run=_ledger, form="table")
     command = commands.add_parser("demo", help="write lifelike traces")
     demo.add_arguments(command)
     command.set_defaults(run=demo.command)

@@ -1,5 +1,7 @@
 """The exporter's own health, of this process: prometheus_client's part of the page."""
 
+from collections.abc import Mapping
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -44,6 +46,15 @@ class Health:
         family = self._families[name]
         assert isinstance(family, Gauge)  # noqa: S101 -- the catalogue says which it is
         (family.labels(source) if source else family).set(value)
+
+    def replace(self, name: str, values: Mapping[tuple[str, ...], float | None]) -> None:
+        """Set a gauge anew to one value for each set of its labels; None is unknown, and not shown."""
+        family = self._families[name]
+        assert isinstance(family, Gauge)  # noqa: S101
+        family.clear()
+        for labels, value in values.items():
+            if value is not None:
+                family.labels(*labels).set(value)
 
     def failed(self, source: str) -> None:
         """Count a failed attempt to read a source."""

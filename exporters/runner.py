@@ -10,15 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from exporters.aggregate import Aggregate
+from exporters.days import month_before, zone_of
 from exporters.exposition import page
 from exporters.health import Health
+from exporters.ledger import Ledger
 from exporters.lock import StateError, StateInUseError
 from exporters.pricing import Prices
 from exporters.runs import OpenTrace, Outcome, Runs
 from exporters.scrapers import Scrapers
 from exporters.sources import Batch, Source, SourceError, Translated
 from exporters.span import Span
-from exporters.state import DATABASE, Change, State, damaged
+from exporters.state import DATABASE, Change, State, ZoneChangedError, damaged
 
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 2.0
@@ -44,23 +46,27 @@ class Runner:
         now: Callable[[], float] = time.time,
         durable: bool = True,
         lasting: bool = True,
+        zone: str = "",
         counted: Callable[[str, Sequence[Span]], None] | None = None,
     ) -> None:
         """Open the state.
 
         A state that is not `durable` survives a kill but no power cut; one that is not `lasting`
-        survives nothing, and is faster. `counted` is told the spans that are being counted, before
-        the commit, and may be told them again after a failed one. Raises StateInUseError; any other
-        trouble with the state is told on the page, and tried again, because a supervisor that
-        restarts us would not mend it.
+        survives nothing, and is faster. `zone` is that of the ledger's days; without it the state's own,
+        else UTC. `counted` is told the spans that are being counted, before the commit, and may be told
+        them again after a failed one. Raises StateInUseError and ZoneChangedError; any other trouble with
+        the state is told on the page, and tried again, because a supervisor that restarts us would not
+        mend it.
         """
         self.sources = sources
         self.aggregate = aggregate
+        self.ledger = Ledger()
         self.health = Health()
         self.problem = ""
         self._directory = directory
         self._durable = durable
         self._lasting = lasting
+        self._zone = zone
         self._now = now
         self._counted = counted
         self._lock = threading.Lock()
@@ -77,6 +83,8 @@ class Runner:
         self._next_try = 0.0
         # The source whose commit failed: until one succeeds, that the state can be opened says little.
         self._blamed = ""
+        # When each source was last read without a problem.
+        self._read: dict[str, float] = {}
         # The sources that are committed to have been caught up.
         self._caught_up: set[str] = set()
         for source in sources:
@@ -117,7 +125,15 @@ class Runner:
         with self._lock:
             seen = self._seen_by(scraper)
             self.health.set("agentgauge_series", self.aggregate.series)
+            self._tell_spend()
             return page(self.aggregate, self.health.registry, openmetrics=openmetrics, seen=seen, created=created)
+
+    def _tell_spend(self) -> None:
+        """Say what today and this month have cost so far, of the sources whose totals are shown."""
+        read = {name: at for name, at in self._read.items() if name in self.aggregate.caught_up}
+        rows = [((period, *who), took) for period, who, took in self.ledger.spend(self._now(), read)]
+        self.health.replace("agentgauge_spend_usd", {labels: took.cost for labels, took in rows})
+        self.health.replace("agentgauge_spend_tokens", {labels: took.tokens for labels, took in rows})
 
     def _seen_by(self, scraper: str) -> int:
         try:
@@ -227,9 +243,12 @@ class Runner:
             closed=runs.closed,
             caught_up=name in totals.caught_up,
             newest=runs.newest,
+            ledger=self.ledger.changes() if self._lasting else (),
+            since=now - source.since if source.since else 0.0,
         )
         self._open_or_raise().commit(change, blobs)
         totals.committed(blobs)
+        self.ledger.committed()
         runs.committed()
         # Where this source goes back to after a trouble of its own.
         for part, value in batch.cursor.items():
@@ -243,7 +262,10 @@ class Runner:
     def _count(self, name: str, outcome: Outcome) -> None:
         if self._counted is not None:
             self._counted(name, outcome.ended)
-        self.aggregate.add(name, outcome.ended)
+        for day, spans in self.ledger.by_day(outcome.ended):
+            self.aggregate.add(name, spans)
+            if day:
+                self.ledger.take(day, self.aggregate.changed)
         kinds = Counter(span.kind for span in outcome.ended if not span.usage_only)
         for kind, count in kinds.items():
             self.aggregate.count(name, "agentgauge_spans", kind, count)
@@ -265,6 +287,7 @@ class Runner:
         if newest:
             tell("agentgauge_source_newest_record_timestamp_seconds", newest, name)
         if not batch.problem:
+            self._read[name] = now
             tell("agentgauge_source_last_success_timestamp_seconds", now, name)
 
     def _troubled(self, source: Source, error: Exception) -> None:
@@ -303,6 +326,7 @@ class Runner:
             self._state.close()
         self._state = None
         self.aggregate.restore()
+        self.ledger.go_back(self.aggregate.cells)
         self.aggregate.caught_up = set(self._caught_up)
 
     def _open_state(self, *, first: bool = False) -> None:
@@ -314,9 +338,14 @@ class Runner:
             state = State(self._directory, durable=self._durable, lasting=self._lasting)
             found = {source.name: state.source(source.name) for source in self.sources}
             promised, to_any = state.scrapers()
+            zone = state.zone(self._zone)
+            days = state.days(month_before(self._now(), zone_of(zone)))
             self.aggregate.restore(state.cells())
+            self.ledger.restore(zone, days, self.aggregate.cells)
         except (StateError, ValueError) as error:
-            if first and isinstance(error, StateInUseError):
+            if first and isinstance(error, StateInUseError | ZoneChangedError):
+                if state is not None:
+                    state.close()
                 raise
             if state is not None:
                 state.close()

@@ -3,19 +3,19 @@
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from exporters import counted
+from exporters import counted, ledger
 from exporters.aggregate import Key
 from exporters.lock import StateError, lock
 from exporters.runs import Closed, OpenTrace
 
 DATABASE = "state.db"
-VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -28,6 +28,11 @@ CREATE TABLE cells (kind TEXT, source TEXT, labels TEXT, value BLOB, PRIMARY KEY
 CREATE TABLE scrapers (scraper TEXT PRIMARY KEY, seen INTEGER);
 INSERT INTO meta VALUES ('shown', 0), ('opened', 0);
 """
+
+# What each later format added: the first takes format 1 to 2, and so on. What stands here stays as it is; more
+# is put behind it. A database of an older format is brought up when it is opened.
+_ADDED = (ledger.SCHEMA,)
+VERSION = 1 + len(_ADDED)
 
 _encode_trace = msgspec.msgpack.Encoder().encode
 _decode_trace = msgspec.msgpack.Decoder(OpenTrace).decode
@@ -57,6 +62,13 @@ class Change:
     closed: Mapping[str, Closed]
     caught_up: bool
     newest: float
+    # Rows of the ledger, and from when on the source's days are whole if that is not known yet.
+    ledger: Sequence[Sequence[str | float]] = ()
+    since: float = 0.0
+
+
+class ZoneChangedError(StateError):
+    """The ledger's days are of another zone."""
 
 
 class State:
@@ -104,6 +116,7 @@ class State:
                 db.execute("PRAGMA synchronous = OFF")
                 db.execute("PRAGMA locking_mode = EXCLUSIVE")
             _check(db, path)
+            _bring_up(db)
             # What was written but not synced when we were killed, or when a sync failed, is read
             # back as committed, and may be gone after a power cut: written and synced once more.
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -169,6 +182,32 @@ class State:
         except sqlite3.Error as error:
             raise self._error(error) from None
 
+    def zone(self, wanted: str = "") -> str:
+        """Return the zone of the ledger's days: the one that was wanted when the first of them was written.
+
+        Raises ZoneChangedError when another is wanted now, StateError.
+        """
+        try:
+            ((kept,),) = self._db.execute("SELECT value FROM meta WHERE name = 'zone'")
+            ((begun,),) = self._db.execute("SELECT EXISTS (SELECT 1 FROM ledger)")
+            if wanted and wanted != kept and begun:
+                raise ZoneChangedError(
+                    f"{self.directory}: the days of its ledger are of the zone {kept}, not {wanted}; "
+                    f"start with --zone {kept}, or move the directory away to count from the beginning"
+                )
+            zone = kept if begun else wanted or kept or ledger.UTC
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'zone'", (zone,))
+        except _WRONG as error:
+            raise self._error(error) from None
+        return str(zone)
+
+    def days(self, since: str) -> ledger.Rows:
+        """Return the committed days from one on, such as 2026-11-01. Raises StateError."""
+        try:
+            return ledger.read(self._db, since)
+        except _WRONG as error:
+            raise self._error(error) from None
+
     def counted(self, source: str, trace: str) -> list[str] | None:
         """Return the ids of the spans counted in a trace that was closed; None if there is none.
         Raises StateError."""
@@ -207,7 +246,48 @@ class State:
         db.executemany("INSERT OR REPLACE INTO open_traces VALUES (?, ?, ?)", still_open)
         db.executemany("DELETE FROM open_traces WHERE source = ? AND trace = ?", ended)
         self._counted.write(source, change.closed)
+        ledger.write(db, change.ledger)
+        db.execute("INSERT OR IGNORE INTO ledger_since VALUES (?, ?)", (source, change.since))
         db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source, int(change.caught_up), change.newest))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What others than the exporter may read of a state, in one view of it."""
+
+    db: sqlite3.Connection
+    zone: str
+
+    def days(self, since: str = "", until: str = "9999") -> ledger.Rows:
+        """Return the ledger's days from one up to, but not with, another. Raises sqlite3.Error."""
+        return ledger.read(self.db, since, until)
+
+    def since(self, source: str) -> float | None:
+        """Return from when on the days of a source are whole, in Unix seconds; None for an unknown source.
+        Raises sqlite3.Error."""
+        found = self.db.execute("SELECT since FROM ledger_since WHERE source = ?", (source,)).fetchone()
+        return None if found is None else float(found[0])
+
+
+@contextmanager
+def read_only(directory: Path) -> Iterator[Kept]:
+    """Read a state without its lock, also while an exporter writes it. Raises StateError."""
+    path = directory / DATABASE
+    if not path.exists():
+        raise StateError(f"{directory}: holds no state; name the directory that `agentgauge serve --state` is given")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+            db.execute("BEGIN")
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version != VERSION:
+                raise StateError(
+                    f"{path}: of format {version}, this version knows {VERSION}; `agentgauge serve` brings an older "
+                    "one up"
+                )
+            ((zone,),) = db.execute("SELECT value FROM meta WHERE name = 'zone'")
+            yield Kept(db, zone or ledger.UTC)
+    except _WRONG as error:
+        raise StateError(_said(path, error)) from None
 
 
 def _create(path: Path) -> None:
@@ -221,13 +301,22 @@ def _create(path: Path) -> None:
         os.umask(old_mask)
     try:
         db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN; {_SCHEMA} {counted.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        db.executescript(f"BEGIN; {_SCHEMA} {counted.SCHEMA} PRAGMA user_version = 1; COMMIT;")
+        _bring_up(db)
     finally:
         db.close()
     draft.rename(path)
     directory = os.open(path.parent, os.O_RDONLY)
     os.fsync(directory)
     os.close(directory)
+
+
+def _bring_up(db: sqlite3.Connection) -> None:
+    """Add what later formats added, all of it or nothing. Raises sqlite3.Error."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    for number, schema in enumerate(_ADDED, 2):
+        if number > version:
+            db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {number}; COMMIT;")
 
 
 def _labels(labels: tuple[str, ...]) -> str:
@@ -238,7 +327,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:
         raise StateError(damaged(path, "it has no format number"))
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         raise StateError(
             f"{path}: written by {'a newer' if version > VERSION else 'an older'} version "
             f"(format {version}, this one knows {VERSION}); install that version, or move {path.parent} away "

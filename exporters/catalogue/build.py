@@ -37,6 +37,7 @@ _LABELS = {
     "outcome": "ok or error; both exist from the first span on.",
     "kind": "inference, tool or run.",
     "label": "The label whose budget was spent.",
+    "period": "today or month, of the calendar of the exporter's `--zone`; of a comparison, day or week.",
     "version": "Agentgauge's version.",
 }
 

@@ -15,6 +15,7 @@ TOKENS = tuple(float(4**power) for power in range(14))
 CALLS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 USD = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0)
 OUTCOMES = ("ok", "error")
+_SPEND = ("period", "source", "deployment_environment_name", "gen_ai_agent_name", "gen_ai_request_model")
 
 METRICS = (
     Metric(
@@ -258,6 +259,20 @@ METRICS = (
         help="Spans counted with a label value replaced by 'other', because the label's budget was spent.",
         of="source",
         by="label",
+    ),
+    Metric(
+        name="agentgauge_spend_usd",
+        type="gauge",
+        help="Cost of the model calls of this calendar day or month in USD; unpriced calls are left out.",
+        of="exporter",
+        own_labels=_SPEND,
+    ),
+    Metric(
+        name="agentgauge_spend_tokens",
+        type="gauge",
+        help="Tokens of the model calls of this calendar day or month.",
+        of="exporter",
+        own_labels=_SPEND,
     ),
     Metric(
         name="agentgauge_source_up",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
 from typing import Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -101,6 +101,8 @@ class Source:
     spans: Translate
     settles: float | None = None
     sums: Callable[[float, float], Sums] | None = None
+    # Seconds: what was older when the store was first seen has not been read. `open_source` sets it.
+    since: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,8 +165,9 @@ def open_source(url: str) -> Source:
     if parts.scheme not in SOURCES:
         known = ", ".join(f"{scheme}://" for scheme in SOURCES)
         raise SourceError(f"{url}: not the URL of a trace store; it should begin with {known}")
-    source: Source = resolve_name(SOURCES[parts.scheme])(parts, _options(parts))
-    return source
+    options = _options(parts)
+    source: Source = resolve_name(SOURCES[parts.scheme])(parts, options)
+    return replace(source, since=options.since)
 
 
 def open_sources(urls: Sequence[str]) -> list[Source]:
