@@ -1,0 +1,338 @@
+"""Reading a Langfuse project on: its lists in turn, a page a poll, what comes late and what changes."""
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from exporters.sources import Batch, SourceError
+from exporters.sources.langfuse import surfaces, walks
+from exporters.sources.langfuse.client import Client, RefusedError
+from exporters.sources.langfuse.memory import Memory
+from exporters.sources.langfuse.rows import Row, TraceFacts, observation_of, score_of
+from exporters.sources.langfuse.surfaces import List, Page, Surface
+from exporters.sources.langfuse.walks import TIERS, Stream, Tier
+
+# A pause up to this is the budget of a rate limit at work, whose window is a minute; a longer one is told.
+_SHORT_PAUSE = 65.0
+_LONGEST_PAUSE = 300.0
+# Failures in a row that are tried again at once, before the source is said to be down.
+_RETRIES = 2
+_TRACES = 50_000
+_OLDEST = 12 * 365 * 86400.0
+_DRIFTS = 3
+
+_decode_trace = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode_stream = msgspec.json.Encoder().encode
+_decode_stream = msgspec.json.Decoder(Stream).decode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a project is read, in seconds."""
+
+    api: Literal["auto", "v1", "v2"] = "auto"
+    since: float | None = None
+    # Between two looks at what is new.
+    wait: float = 30.0
+    # How long a span may last: one without an end is given up after it.
+    age: float = 86_400.0
+
+
+class Project:
+    """The lists of one project, as a reader. A poll makes at most a few requests, and reads one page."""
+
+    unit = "records"
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+        self._closed = threading.Event()
+        self._surface: Surface | None = None
+        self._streams: dict[List, Stream] = {}
+        self._deep: set[List] = set()
+        self._memory = Memory()
+        self._mismatch = ""
+        self._traces: OrderedDict[str, TraceFacts] = OrderedDict()
+        # The slice whose traces are being read, or have been.
+        self._traces_of: tuple[float, float] | None = None
+        self._traces_page: str | None = ""
+        self._total: int | None = None
+        self._drifts = 0
+        self._limits: dict[List, int] = {}
+        self._due = 0.0
+        # Until when nothing is asked, on the monotonic clock, and why, where that is a trouble.
+        self._pause_until = 0.0
+        self._problem = ""
+        self._failures = 0
+
+    def seek(self, cursor: Mapping[str, bytes]) -> None:
+        """Go to a committed cursor. One of another host makes every poll fail: the keys are not for this one."""
+        read_from = cursor.get("origin", self._client.origin.encode()).decode()
+        self._mismatch = "" if read_from == self._client.origin else (
+            f"{self._client.origin}: what was counted under this name was read from {read_from}; "
+            "give the new host a ?name= of its own, or take the old one back"
+        )
+        self._streams = {
+            name: _decode_stream(cursor[name]) for name in ("observations", "unended", "scores") if name in cursor
+        }
+        for name, stream in self._streams.items():
+            walks.resume(stream, TIERS)
+            if stream.walk is not None and self._surface is not None and self._surface.paged:
+                walks.again(stream)
+        self._deep = {name for name, stream in self._streams.items() if stream.walk is None}
+        self._memory.restore(cursor)
+        self._traces_of = None
+        self._due = 0.0
+
+    def poll(self) -> Batch:
+        """Read a page. A pause that the server asks for is kept without asking it again. Raises SourceError."""
+        if self._mismatch:
+            raise SourceError(self._mismatch)
+        pause = self._pause_until - time.monotonic()
+        if self._closed.is_set() or (pause > 0 and self._problem):
+            return Batch([], {}, problem=self._problem)
+        if pause > 0:
+            self._closed.wait(min(pause, 1.0))
+            return Batch([], {}, more=True)
+        try:
+            batch = self._read()
+        except RefusedError as refusal:
+            return self._refused(refusal)
+        self._failures, self._problem = 0, ""
+        return batch
+
+    def backlog(self) -> int:
+        """Return about how many rows the walks still have to read, as of the last poll, by those read so far."""
+        rows = 0.0
+        for stream in self._streams.values():
+            density = stream.rows / stream.seconds if stream.seconds else 0.0
+            left = walks.left(stream)
+            rows += max(left * density, math.ceil(left / stream.width))
+        return round(rows)
+
+    def wait(self, seconds: float) -> None:
+        """Return after `seconds`, or as soon as this is closed: nobody tells what is new."""
+        self._closed.wait(seconds)
+
+    def close(self) -> None:
+        """End a request under way."""
+        self._closed.set()
+        self._client.close()
+
+    def gauges(self) -> dict[str, float]:
+        """Return what the server has told of itself: its rate limit, and how far its clock is ahead."""
+        found = {"agentgauge_source_clock_skew_seconds": self._client.skew}
+        if self._client.remaining is not None:
+            found["agentgauge_source_rate_limit_remaining"] = self._client.remaining
+        if self._client.limit is not None:
+            found["agentgauge_source_rate_limit"] = self._client.limit
+        return found
+
+    def _read(self) -> Batch:
+        """Read a page of the list whose turn it is. Raises RefusedError."""
+        if self._surface is None:
+            self._surface = surfaces.detect(self._client, self._settings.api)
+        if "observations" not in self._streams:
+            return self._begin(self._surface)
+        name = self._next(self._surface)
+        if name is None:
+            return Batch([], {})
+        if self._surface.paged and name == "observations" and self._read_traces(self._surface):
+            return Batch([], {}, more=True)
+        return self._read_rows(self._surface, name)
+
+    def _begin(self, surface: Surface) -> Batch:
+        """Find out where the project's history begins, and begin there."""
+        now = self._client.now()
+        begin = now - self._settings.since if self._settings.since is not None else self._oldest(surface, now)
+        self._streams = {"observations": walks.fresh(begin, self._tiers("observations"))}
+        if surface.by_end:
+            self._streams["unended"] = walks.fresh(begin - self._settings.age, TIERS)
+        self._streams["scores"] = walks.fresh(begin, TIERS)
+        return Batch([], {"origin": self._client.origin.encode(), **self._parts()}, more=True)
+
+    def _oldest(self, surface: Surface, now: float) -> float:
+        """Return a time before which there is no row: lists go backwards only, so it is looked for in doubling steps."""
+        back = 86_400.0
+        while back < _OLDEST and self._any_before(surface, now - back):
+            back *= 2
+        return now - back
+
+    def _any_before(self, surface: Surface, until: float) -> bool:
+        page = ""
+        while True:
+            found = self._ask(surface.any_before(until, page=page), "")
+            if found.rows or not found.next:
+                return bool(found.rows)
+            page = found.next
+
+    def _next(self, surface: Surface) -> List | None:
+        """Return the list to read on, and begin a new walk where one is due."""
+        for name, stream in self._streams.items():
+            if stream.walk is not None:
+                return name
+        if time.monotonic() < self._due:
+            return None
+        self._due = time.monotonic() + self._settings.wait
+        now = self._client.now()
+        for name, stream in self._streams.items():
+            until = now - self._settings.age if name == "unended" else now
+            walks.start(stream, self._tiers(name), until, deep=name in self._deep)
+        self._deep = set()
+        return next((name for name, stream in self._streams.items() if stream.walk is not None), None)
+
+    def _tiers(self, name: List) -> tuple[Tier, ...]:
+        """A server that cannot be asked by the end shows a span at its start, as late as it lasted."""
+        if name == "observations" and self._surface is not None and not self._surface.by_end:
+            return (*TIERS, Tier(self._settings.age, 3600.0))
+        return TIERS
+
+    def _read_rows(self, surface: Surface, name: List) -> Batch:
+        stream = self._streams[name]
+        walk = stream.walk
+        assert walk is not None  # noqa: S101 -- `_next` returns lists with a walk only
+        limit = self._limits.get(name, surface.most(name))
+        asked = surface.ask(name, walk.at, walk.end, page=walk.page, limit=limit, age=self._settings.age)
+        try:
+            page = self._ask(asked, walk.page)
+        except RefusedError as refusal:
+            if refusal.kind != "too_much" or not self._smaller(stream, name, limit):
+                raise
+            return Batch([], {}, more=True, retries=1)
+        batch = Batch([], {}, size=len(page.rows), more=True)
+        for body in page.rows:
+            self._take(name, bytes(body), walk, batch)
+        if self._drifted(walk.page, page):
+            walks.again(stream)
+        else:
+            walks.turn(stream, page.next, len(page.rows))
+        oldest = stream.marks[-1] - self._tiers(name)[-1].reach
+        batch.cursor = {name: _encode_stream(stream), **self._memory.moved(name, oldest)}
+        batch.more = any(stream.walk is not None for stream in self._streams.values())
+        return batch
+
+    def _take(self, name: List, body: bytes, walk: walks.Walk, batch: Batch) -> None:
+        """Put a row into the batch if it is new, or if it cannot be told and the translation shall say why."""
+        row = Row(body, is_score=name == "scores")
+        try:
+            if name == "scores":
+                score = score_of(body)
+                identity, at, mark = score.id, score.timestamp, f"{score.value}"
+            else:
+                found = observation_of(body)
+                identity = f"{found.traceId}/{found.id}"
+                at = found.endTime if self._by_end and found.endTime is not None else found.startTime
+                if found.endTime is None and found.type != "EVENT":
+                    row.given_up = name == "unended" or found.startTime.timestamp() < walk.to - self._settings.age
+                    if not row.given_up:
+                        return
+                row.trace = self._traces.get(found.traceId or "")
+                mark = f"{_amounts(found.usageDetails)}{_amounts(found.costDetails)}{found.level}"
+            seen = self._memory.look(name, at.timestamp(), identity, mark)
+        except (ValueError, OverflowError):
+            seen = self._memory.look(name, walk.at, body.decode("utf-8", "replace"), "")
+        if seen == "changed":
+            batch.late += 1
+        elif seen == "new":
+            batch.records.append(row)
+
+    @property
+    def _by_end(self) -> bool:
+        return self._surface is not None and self._surface.by_end
+
+    def _smaller(self, stream: Stream, name: List, limit: int) -> bool:
+        """Ask for less from now on: a shorter stretch, then fewer rows; return whether that can be done."""
+        if walks.again(stream, narrower=True):
+            return True
+        if limit > 1:
+            self._limits[name] = max(1, limit // 2)
+            return True
+        return False
+
+    def _drifted(self, asked: str, page: Page) -> bool:
+        """Whether rows came or went while numbered pages of a slice were read, so that some moved past us."""
+        if page.total is None:
+            return False
+        if asked in ("", "1"):
+            self._total = page.total
+        if page.next or page.total == self._total or self._drifts >= _DRIFTS:
+            if not page.next:
+                self._drifts = 0
+            return False
+        self._drifts += 1
+        return True
+
+    def _read_traces(self, surface: Surface) -> bool:
+        """Read a page of the traces of the slice under way; return whether one was read: their rows come after."""
+        walk = self._streams["observations"].walk
+        assert walk is not None  # noqa: S101 -- it is this list's turn
+        slice_ = (walk.at, walk.end)
+        if self._traces_of != slice_:
+            # With nothing known yet, also the traces that began shortly before.
+            self._lead = 0.0 if self._traces_of is not None else 3600.0
+            self._traces_of, self._traces_page = slice_, ""
+        if self._traces_page is None:
+            return False
+        limit = self._limits.get("traces", surface.most("traces"))
+        asked = surface.ask(
+            "traces", walk.at - self._lead, walk.end, page=self._traces_page, limit=limit, age=self._settings.age
+        )
+        try:
+            page = self._ask(asked, self._traces_page)
+        except RefusedError as refusal:
+            if refusal.kind != "too_much" or limit == 1:
+                raise
+            self._limits["traces"], self._traces_page = limit // 2, ""
+            return True
+        for body in page.rows:
+            self._keep_trace(bytes(body))
+        self._traces_page = page.next or None
+        return True
+
+    def _keep_trace(self, body: bytes) -> None:
+        try:
+            found = _decode_trace(body)
+            texts = {name: msgspec.json.decode(found[name]) for name in _OF_TRACE if name in found}
+            facts = TraceFacts(*(str(texts.get(name) or "")[:1024] for name in ("name", "release", "environment")))
+            self._traces[str(texts["id"])] = facts
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError):
+            return  # its rows are counted without it
+        while len(self._traces) > _TRACES:
+            self._traces.popitem(last=False)
+
+    def _ask(self, asked: surfaces.Asked, page: str) -> Page:
+        return surfaces.parse(self._client.get(*asked), page)
+
+    def _refused(self, refusal: RefusedError) -> Batch:
+        """Pause as long as is asked for, or a little longer each time. Raises SourceError for what is to be told."""
+        if refusal.kind == "limited":
+            self._pause_until = time.monotonic() + refusal.seconds
+            self._problem = str(refusal) if refusal.seconds > _SHORT_PAUSE else ""
+            return Batch([], {}, more=not self._problem, problem=self._problem, retries=1)
+        self._failures += 1
+        retried = refusal.kind == "trouble" and self._failures <= _RETRIES
+        pause = 0.25 * 2**self._failures if retried else min(2.0 ** (self._failures - 1), _LONGEST_PAUSE)
+        self._pause_until = time.monotonic() + pause
+        if retried:
+            return Batch([], {}, more=True, retries=1)
+        if refusal.kind == "absent":
+            self._surface = None  # the server was replaced: look again what it has
+        self._problem = str(refusal)
+        raise SourceError(self._problem)
+
+    def _parts(self) -> dict[str, bytes]:
+        return {name: _encode_stream(stream) for name, stream in self._streams.items()}
+
+
+_OF_TRACE = ("id", "name", "release", "environment")
+
+
+def _amounts(details: Mapping[str, object] | None) -> str:
+    """A map of amounts, the same however a server orders it."""
+    return ",".join(f"{name}={details[name]}" for name in sorted(details) if details[name]) if details else ""

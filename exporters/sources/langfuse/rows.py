@@ -1,0 +1,276 @@
+"""Rows of Langfuse's lists as spans: observations of both surfaces, and scores."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from exporters.sources import Translated
+from exporters.sources.langfuse.usage import MOST, OutOfRangeError, Tokens, cost_of, tokens_of
+from exporters.span import Kind, Span, error_type
+
+_LATEST = 4102444800.0  # 2100-01-01; a time past it is a broken clock
+_LONG_NAME = 1024  # names and ids are kept for long: no row may fill memory with one
+
+
+class TraceFacts(msgspec.Struct, gc=False):
+    """What an older server says of a trace and not of its observations."""
+
+    name: str = ""
+    release: str = ""
+    environment: str = ""
+
+
+class Row(msgspec.Struct, gc=False):
+    """A row as it came, and what the reader knows beside it."""
+
+    body: bytes
+    is_score: bool = False
+    trace: TraceFacts | None = None
+    # It has no end, and none is waited for any more.
+    given_up: bool = False
+
+
+class Observation(msgspec.Struct, gc=False):
+    """The columns that are read. Prompts, answers and metadata are not among them: never decoded, never kept."""
+
+    id: str
+    startTime: datetime
+    type: str = "SPAN"
+    traceId: str | None = None
+    endTime: datetime | None = None
+    completionStartTime: datetime | None = None
+    parentObservationId: str | None = None
+    isRootObservation: bool | None = None
+    name: str | None = None
+    level: str | None = None
+    statusMessage: str | None = None
+    version: str | None = None
+    environment: str | None = None
+    # One column: older servers of the newer surface call it by the second name.
+    model: str | None = None
+    providedModelName: str | None = None
+    usageDetails: dict[str, Any] | None = None
+    costDetails: dict[str, Any] | None = None
+    totalCost: Any = None
+    # What servers had before the two maps.
+    calculatedTotalCost: Any = None
+    promptTokens: Any = None
+    completionTokens: Any = None
+    totalTokens: Any = None
+    latency: float | None = None
+    timeToFirstToken: float | None = None
+    promptName: str | None = None
+    promptVersion: int | None = None
+    traceName: str | None = None
+    release: str | None = None
+
+
+class _Subject(msgspec.Struct, gc=False):
+    id: str = ""
+    kind: str = ""
+    traceId: str | None = None
+
+
+class Score(msgspec.Struct, gc=False):
+    """A score of either list. `value` is a number, a truth or a category, by its data type."""
+
+    id: str
+    name: str
+    timestamp: datetime
+    value: Any = None
+    dataType: str | None = None
+    environment: str | None = None
+    updatedAt: str | None = None
+    traceId: str | None = None
+    sessionId: str | None = None
+    observationId: str | None = None
+    subject: _Subject | None = None
+
+
+class _BadRowError(Exception):
+    """A row that cannot be used; its text is the reason's label value."""
+
+
+Found = TypeVar("Found", Observation, Score)
+
+_observation = msgspec.json.Decoder(Observation)
+_score = msgspec.json.Decoder(Score)
+
+# OpenTelemetry's operation, for the types that are model calls.
+_OPERATIONS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
+
+
+def observation_of(body: bytes) -> Observation:
+    """Decode an observation. Raises ValueError whose text is the reason."""
+    return _decoded(body, _observation, Observation)
+
+
+def score_of(body: bytes) -> Score:
+    """Decode a score. Raises ValueError whose text is the reason."""
+    return _decoded(body, _score, Score)
+
+
+def translate(rows: Sequence[Row], environment: str = "") -> Translated:
+    """Translate rows. `environment` is that of rows which have none.
+
+    A category or a text is no number: such a score is a span without one.
+    """
+    made = Translated(spans=[], records=len(rows), bad={})
+    for row in rows:
+        try:
+            span = _score_span(row, environment) if row.is_score else _observation_span(row, environment)
+            if max(len(span.trace_id), len(span.span_id), len(span.parent_id)) > _LONG_NAME:
+                raise _BadRowError("id_too_long")
+            made.spans.append(span)
+        except (_BadRowError, ValueError) as reason:
+            made.bad[str(reason)] = made.bad.get(str(reason), 0) + 1
+        except OutOfRangeError:
+            made.bad["out_of_range"] = made.bad.get("out_of_range", 0) + 1
+    return made
+
+
+def _observation_span(row: Row, environment: str) -> Span:
+    found = observation_of(row.body)
+    facts = row.trace or _NO_FACTS
+    kind = _kind(found)
+    began = _time(found.startTime)
+    ended = began if found.endTime is None else max(_time(found.endTime), began)
+    span = Span(
+        kind=kind,
+        ended=True,
+        trace_id=found.traceId or found.id,
+        span_id=found.id,
+        parent_id="" if found.isRootObservation else found.parentObservationId or "",
+        time=ended,
+        environment=_short(found.environment) or facts.environment or environment,
+        duration=None if found.endTime is None else ended - began,
+    )
+    if found.level == "ERROR":
+        span.error = error_type(found.statusMessage)
+    elif row.given_up:
+        span.error = "abandoned" if kind == "run" else "no_response"
+    if kind == "inference":
+        _put_call(span, found, began)
+    elif kind == "tool":
+        span.tool = _short(found.name)
+    elif kind == "run":
+        of_trace = _short(found.traceName) or facts.name
+        span.agent = _short(found.name) if found.type == "AGENT" else of_trace or _short(found.name)
+        span.agent_version = _short(found.release) or facts.release or _short(found.version)
+    return span
+
+
+def _kind(found: Observation) -> Kind:
+    """What an observation is. The root of a trace is its run, unless it is a call itself."""
+    if found.type in _OPERATIONS:
+        return "inference"
+    if found.type == "TOOL":
+        return "tool"
+    root = found.isRootObservation if found.isRootObservation is not None else not found.parentObservationId
+    return "run" if found.type == "AGENT" or (root and found.type != "EVENT") else "part"
+
+
+def _put_call(span: Span, found: Observation, began: float) -> None:
+    """Fill in what only model calls have. Raises OutOfRangeError."""
+    span.operation = _OPERATIONS[found.type]
+    span.model = _short(found.model or found.providedModelName)
+    tokens = tokens_of(found.usageDetails) if found.usageDetails else _older_tokens(found)
+    span.input_tokens, span.output_tokens, span.unsplit_tokens = tokens.input, tokens.output, tokens.unsplit
+    span.cache_read_tokens, span.cache_write_tokens = tokens.cache_read, tokens.cache_write
+    span.reasoning_tokens = tokens.reasoning
+    span.cost = cost_of(found.costDetails, found.totalCost, found.calculatedTotalCost)
+    first = found.timeToFirstToken
+    if first is None and found.completionStartTime is not None:
+        first = _time(found.completionStartTime) - began
+    if first is not None and 0 <= first < MOST:
+        span.time_to_first_chunk, span.streaming = first, True
+    if found.promptName:
+        span.prompt = _short(found.promptName)
+        span.prompt_version = "" if found.promptVersion is None else str(found.promptVersion)
+
+
+def _older_tokens(found: Observation) -> Tokens:
+    """What servers had before `usageDetails`, where nothing known is 0 everywhere."""
+    old = {"input": found.promptTokens, "output": found.completionTokens, "total": found.totalTokens}
+    tokens = tokens_of({name: count for name, count in old.items() if count is not None})
+    return tokens if tokens.input or tokens.output or tokens.unsplit else Tokens()
+
+
+def _score_span(row: Row, environment: str) -> Span:
+    found = score_of(row.body)
+    subject = found.subject or _Subject()
+    of_trace = found.traceId or subject.traceId or (subject.id if subject.kind == "trace" else "")
+    parent = found.observationId or (subject.id if subject.kind == "observation" else "")
+    other = found.sessionId or subject.id or found.id
+    return Span(
+        kind="score",
+        ended=True,
+        trace_id=of_trace or f"score:{other}",
+        span_id=f"score:{found.id}",
+        parent_id=parent or "",
+        time=_time(found.timestamp),
+        environment=_short(found.environment) or environment,
+        score_name=_short(found.name),
+        score=_number(found),
+    )
+
+
+def _number(found: Score) -> float | None:
+    """The number of a score. A total of scores may not fall, so a negative one is refused, and counted as such."""
+    if found.dataType not in (None, "NUMERIC", "BOOLEAN") or not isinstance(found.value, bool | int | float):
+        return None
+    if found.value < 0:
+        raise _BadRowError("negative_score")
+    if found.value >= MOST:
+        raise OutOfRangeError
+    return float(found.value)
+
+
+def _time(stamp: datetime) -> float:
+    seconds = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+    if 0.0 <= seconds < _LATEST:
+        return seconds
+    raise _BadRowError("timestamp")
+
+
+def _short(text: str | None) -> str:
+    return text[:_LONG_NAME] if text else ""
+
+
+def _decoded(body: bytes, decoder: "msgspec.json.Decoder[Found]", kind: type[Found]) -> Found:
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        pass
+    # Not strict JSON, or not of the known types: a lone surrogate in a prompt is not ours to judge.
+    try:
+        loose = json.loads(bytes(body).decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        raise ValueError("json") from None
+    if not isinstance(loose, dict):
+        raise ValueError("not_an_object")
+    try:
+        return msgspec.convert({name: _printable(loose[name]) for name in loose if name in kind.__struct_fields__}, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise ValueError(_reason(str(error))) from None
+
+
+def _printable(value: Any) -> Any:
+    """Replace lone surrogates, which no encoder takes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {str(_printable(key)): _printable(inner) for key, inner in value.items() if not isinstance(inner, dict)}
+    return value
+
+
+def _reason(said: str) -> str:
+    if "missing required field" in said:
+        return "missing_field"
+    return "timestamp" if "Time" in said or "timestamp" in said else "wrong_type"
+
+
+_NO_FACTS = TraceFacts()
