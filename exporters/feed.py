@@ -85,7 +85,7 @@ def _own(metric: Metric) -> str:
     return {"error_type": "error", "outcome": "outcome"}.get(metric.by) or f"span.{LABELS[metric.by]}"
 
 
-PLANS = {kind: _plan(kind) for kind in ("inference", "tool", "run")}
+PLANS = {kind: _plan(kind) for kind in ("inference", "tool", "run", "score")}
 # Facts about the reading of a store are counted one by one, not fed by spans.
 PLANS["source"] = Plan(
     metrics=tuple(metric for metric in METRICS if metric.of == "source"),

@@ -56,11 +56,11 @@ class Health:
             if value is not None:
                 family.labels(*labels).set(value)
 
-    def failed(self, source: str) -> None:
-        """Count a failed attempt to read a source."""
+    def failed(self, source: str, attempts: int = 1) -> None:
+        """Count failed attempts to read a source."""
         family = self._families["agentgauge_source_errors"]
         assert isinstance(family, Counter)  # noqa: S101
-        family.labels(source).inc()
+        family.labels(source).inc(attempts)
 
     def took(self, name: str, seconds: float, source: str = "") -> None:
         """Observe a duration of the catalogue."""

@@ -224,6 +224,8 @@ class Runner:
         self._count(name, outcome)
         if found.records:
             totals.count(name, "agentgauge_records", by=found.records)
+        if batch.late:
+            totals.count(name, "agentgauge_late_updates", by=batch.late)
         for reasons in (batch.bad, found.bad):
             for reason, count in reasons.items():
                 totals.count(name, "agentgauge_bad_records", reason, count)
@@ -279,6 +281,9 @@ class Runner:
             log.warning("source=%s cannot read all of it: %s", name, batch.problem)
         self._problems[name] = batch.problem
         tell = self.health.set
+        self.health.failed(name, batch.retries)
+        for gauge, value in source.gauges().items() if source.gauges is not None else ():
+            tell(gauge, value, name)
         tell("agentgauge_source_up", 0 if batch.problem else 1, name)
         tell("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
         tell(f"agentgauge_source_backlog_{source.reader.unit}", source.reader.backlog(), name)

@@ -220,13 +220,14 @@ class Runs:
             self._price(span)
             _add_usage(trace, run, span)
             run.inference_calls += 1
-        else:
+        elif span.kind == "tool":
             if start is not None and not span.agent:
                 _join(span, start)
             run.tool_calls += 1
         if not span.agent:
             span.agent = run.span.agent
-        outcome.ended.append(span)
+        if span.kind != "part":
+            outcome.ended.append(span)
 
     def _run_of(self, trace: OpenTrace, span: Span) -> OpenRun:
         """Return the nearest run above a span; the trace's only or first one where that is not known,

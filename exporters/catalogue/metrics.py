@@ -14,6 +14,9 @@ AGENT_SECONDS = (
 TOKENS = tuple(float(4**power) for power in range(14))
 CALLS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 USD = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0)
+# Shares of one finely, for most scores are; then marks out of five, ten and a hundred. None below zero: the sum of a
+# histogram may not fall, and OpenMetrics refuses the two together.
+SCORES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 25.0, 50.0, 75.0, 100.0)
 OUTCOMES = ("ok", "error")
 _SPEND = ("period", "source", "deployment_environment_name", "gen_ai_agent_name", "gen_ai_request_model")
 
@@ -228,6 +231,15 @@ METRICS = (
         field="without_usage",
     ),
     Metric(
+        name="agentgauge_evaluation_score",
+        type="histogram",
+        help="Scores that evaluations gave, by what was judged; truths count as 0 and 1, categories not at all.",
+        of="score",
+        field="score",
+        buckets=SCORES,
+        exemplars=True,
+    ),
+    Metric(
         name="agentgauge_records",
         type="counter",
         help="Records read from the store.",
@@ -244,6 +256,12 @@ METRICS = (
         name="agentgauge_repeated_spans",
         type="counter",
         help="Spans that the store showed again after they had been counted, and that were left out.",
+        of="source",
+    ),
+    Metric(
+        name="agentgauge_late_updates",
+        type="counter",
+        help="Records that the store changed after they had been counted; the totals hold what they said first.",
         of="source",
     ),
     Metric(
@@ -327,6 +345,27 @@ METRICS = (
         name="agentgauge_source_errors",
         type="counter",
         help="Failed attempts to read the store, since this process started.",
+        of="exporter",
+        own_labels=("source",),
+    ),
+    Metric(
+        name="agentgauge_source_rate_limit_remaining",
+        type="gauge",
+        help="Requests that the store's rate limit still allows, as its last reply said.",
+        of="exporter",
+        own_labels=("source",),
+    ),
+    Metric(
+        name="agentgauge_source_rate_limit",
+        type="gauge",
+        help="Requests that the store's rate limit allows in one of its windows.",
+        of="exporter",
+        own_labels=("source",),
+    ),
+    Metric(
+        name="agentgauge_source_clock_skew_seconds",
+        type="gauge",
+        help="How far the store's clock is ahead of ours; the store's is used to read it.",
         of="exporter",
         own_labels=("source",),
     ),

@@ -19,6 +19,7 @@ LABELS = {
     "gen_ai_agent_name": "agent",
     "gen_ai_agent_version": "agent_version",
     "gen_ai_tool_name": "tool",
+    "gen_ai_evaluation_name": "score_name",
     "error_type": "error",
     "cost_source": "cost_source",
     "reason": "unpriced",
@@ -36,6 +37,7 @@ KIND_LABELS: dict[str, tuple[str, ...]] = {
     ),
     "tool": (*_COMMON, "gen_ai_tool_name", "gen_ai_agent_name"),
     "run": (*_COMMON, "gen_ai_agent_name", "gen_ai_agent_version"),
+    "score": (*_COMMON, "gen_ai_evaluation_name", "gen_ai_agent_name"),
     # Facts about the reading of a store, kept with the totals: exact, and they survive restarts.
     "source": ("source",),
     # The exporter's own health, of this process only.
@@ -56,7 +58,7 @@ class Metric:
     name: str
     type: Literal["counter", "histogram", "gauge", "info"]
     help: str
-    of: Literal["inference", "tool", "run", "source", "exporter"]
+    of: Literal["inference", "tool", "run", "score", "source", "exporter"]
     field: str = ""
     by: str = ""
     values: tuple[str, ...] = ()

@@ -12,6 +12,8 @@ from exporters.span import Span
 # A name rather than a class, so that a store's client library is needed only by those who use it.
 SOURCES = {
     "createagents": "exporters.sources.createagents:open_folder",
+    "langfuse+https": "exporters.sources.langfuse:open_project",
+    "langfuse+http": "exporters.sources.langfuse:open_project",
 }
 
 
@@ -36,6 +38,8 @@ class Batch:
     more: bool = False
     bad: dict[str, int] = field(default_factory=dict)
     problem: str = ""
+    late: int = 0
+    retries: int = 0
 
 
 class Reader(Protocol):
@@ -93,7 +97,8 @@ class Source:
 
     `settles` is how many seconds a span may wait for the rest of its trace, where what it lacks may
     stand on another span of the trace; None where every record says all. `sums` asks the store for
-    its own totals of what ended from one Unix time up to another, where it can be asked.
+    its own totals of what ended from one Unix time up to another, where it can be asked. `gauges`
+    returns what else the store tells of itself, by the names of the catalogue.
     """
 
     name: str
@@ -103,6 +108,7 @@ class Source:
     sums: Callable[[float, float], Sums] | None = None
     # Seconds: what was older when the store was first seen has not been read. `open_source` sets it.
     since: float | None = None
+    gauges: Callable[[], Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +150,7 @@ def _options(url: SplitResult) -> Options:
         since = seconds_of(given["since"]) if "since" in given else None
     except ValueError as error:
         raise SourceError(f"{url.geturl()}: since: {error}") from None
-    name = given.get("name") or url.scheme
+    name = given.get("name") or url.scheme.partition("+")[0]
     if not name.isprintable() or len(name) > 64:
         raise SourceError(f"{url.geturl()}: name: should be up to 64 characters that can be printed")
     if url.fragment:

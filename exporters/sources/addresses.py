@@ -14,7 +14,7 @@ def refused(address: str) -> str:
     """
     found: IPv4Address | IPv6Address
     try:
-        found = ip_address(address.split("%")[0])
+        found = ip_address(address.split("%", maxsplit=1)[0])
     except ValueError:
         return "not an IP address"
     if isinstance(found, IPv6Address) and found.ipv4_mapped:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -75,10 +76,8 @@ class Client:
         self._closed.set()
         cut = self._socket
         if cut is not None:
-            try:
+            with suppress(OSError):  # it was closed already
                 cut.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it was closed already
         self._http.close()
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = (), *, keyed: bool = True) -> bytes:

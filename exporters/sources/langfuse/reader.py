@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,16 +74,21 @@ class Project:
     def seek(self, cursor: Mapping[str, bytes]) -> None:
         """Go to a committed cursor. One of another host makes every poll fail: the keys are not for this one."""
         read_from = cursor.get("origin", self._client.origin.encode()).decode()
-        self._mismatch = "" if read_from == self._client.origin else (
-            f"{self._client.origin}: what was counted under this name was read from {read_from}; "
-            "give the new host a ?name= of its own, or take the old one back"
+        self._mismatch = (
+            ""
+            if read_from == self._client.origin
+            else (
+                f"{self._client.origin}: what was counted under this name was read from {read_from}; "
+                "give the new host a ?name= of its own, or take the old one back"
+            )
         )
         self._streams = {
             name: _decode_stream(cursor[name]) for name in ("observations", "unended", "scores") if name in cursor
         }
-        for name, stream in self._streams.items():
+        for stream in self._streams.values():
             walks.resume(stream, TIERS)
-            if stream.walk is not None and self._surface is not None and self._surface.paged:
+            # A numbered page is another one by now.
+            if stream.walk is not None and stream.walk.page.isdecimal():
                 walks.again(stream)
         self._deep = {name for name, stream in self._streams.items() if stream.walk is None}
         self._memory.restore(cursor)
@@ -95,11 +100,9 @@ class Project:
         if self._mismatch:
             raise SourceError(self._mismatch)
         pause = self._pause_until - time.monotonic()
-        if self._closed.is_set() or (pause > 0 and self._problem):
-            return Batch([], {}, problem=self._problem)
-        if pause > 0:
-            self._closed.wait(min(pause, 1.0))
-            return Batch([], {}, more=True)
+        if pause > 0 or self._closed.is_set():
+            self._closed.wait(min(max(pause, 0.0), 1.0))
+            return Batch([], {}, more=True, problem=self._problem)
         try:
             batch = self._read()
         except RefusedError as refusal:
@@ -158,7 +161,7 @@ class Project:
         return Batch([], {"origin": self._client.origin.encode(), **self._parts()}, more=True)
 
     def _oldest(self, surface: Surface, now: float) -> float:
-        """Return a time before which there is no row: lists go backwards only, so it is looked for in doubling steps."""
+        """Return a time before which there is no row. Lists go backwards only, so steps back are doubled."""
         back = 86_400.0
         while back < _OLDEST and self._any_before(surface, now - back):
             back *= 2
@@ -226,14 +229,14 @@ class Project:
                 identity, at, mark = score.id, score.timestamp, f"{score.value}"
             else:
                 found = observation_of(body)
-                identity = f"{found.traceId}/{found.id}"
-                at = found.endTime if self._by_end and found.endTime is not None else found.startTime
-                if found.endTime is None and found.type != "EVENT":
-                    row.given_up = name == "unended" or found.startTime.timestamp() < walk.to - self._settings.age
+                identity = f"{found.trace_id}/{found.id}"
+                at = found.end_time if self._by_end and found.end_time is not None else found.start_time
+                if found.end_time is None and found.type != "EVENT":
+                    row.given_up = name == "unended" or found.start_time.timestamp() < walk.to - self._settings.age
                     if not row.given_up:
                         return
-                row.trace = self._traces.get(found.traceId or "")
-                mark = f"{_amounts(found.usageDetails)}{_amounts(found.costDetails)}{found.level}"
+                row.trace = self._traces.get(found.trace_id or "")
+                mark = f"{_amounts(found.usage_details)}{_amounts(found.cost_details)}{found.level}"
             seen = self._memory.look(name, at.timestamp(), identity, mark)
         except (ValueError, OverflowError):
             seen = self._memory.look(name, walk.at, body.decode("utf-8", "replace"), "")
@@ -314,7 +317,7 @@ class Project:
         if refusal.kind == "limited":
             self._pause_until = time.monotonic() + refusal.seconds
             self._problem = str(refusal) if refusal.seconds > _SHORT_PAUSE else ""
-            return Batch([], {}, more=not self._problem, problem=self._problem, retries=1)
+            return Batch([], {}, more=True, problem=self._problem, retries=1)
         self._failures += 1
         retried = refusal.kind == "trouble" and self._failures <= _RETRIES
         pause = 0.25 * 2**self._failures if retried else min(2.0 ** (self._failures - 1), _LONGEST_PAUSE)

@@ -33,60 +33,59 @@ class Row(msgspec.Struct, gc=False):
     given_up: bool = False
 
 
-class Observation(msgspec.Struct, gc=False):
+class Observation(msgspec.Struct, gc=False, rename="camel"):
     """The columns that are read. Prompts, answers and metadata are not among them: never decoded, never kept."""
 
     id: str
-    startTime: datetime
+    start_time: datetime
     type: str = "SPAN"
-    traceId: str | None = None
-    endTime: datetime | None = None
-    completionStartTime: datetime | None = None
-    parentObservationId: str | None = None
-    isRootObservation: bool | None = None
+    trace_id: str | None = None
+    end_time: datetime | None = None
+    completion_start_time: datetime | None = None
+    parent_observation_id: str | None = None
+    is_root_observation: bool | None = None
     name: str | None = None
     level: str | None = None
-    statusMessage: str | None = None
+    status_message: str | None = None
     version: str | None = None
     environment: str | None = None
     # One column: older servers of the newer surface call it by the second name.
     model: str | None = None
-    providedModelName: str | None = None
-    usageDetails: dict[str, Any] | None = None
-    costDetails: dict[str, Any] | None = None
-    totalCost: Any = None
+    provided_model_name: str | None = None
+    usage_details: dict[str, Any] | None = None
+    cost_details: dict[str, Any] | None = None
+    total_cost: Any = None
     # What servers had before the two maps.
-    calculatedTotalCost: Any = None
-    promptTokens: Any = None
-    completionTokens: Any = None
-    totalTokens: Any = None
+    calculated_total_cost: Any = None
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    total_tokens: Any = None
     latency: float | None = None
-    timeToFirstToken: float | None = None
-    promptName: str | None = None
-    promptVersion: int | None = None
-    traceName: str | None = None
+    time_to_first_token: float | None = None
+    prompt_name: str | None = None
+    prompt_version: int | None = None
+    trace_name: str | None = None
     release: str | None = None
 
 
-class _Subject(msgspec.Struct, gc=False):
+class _Subject(msgspec.Struct, gc=False, rename="camel"):
     id: str = ""
     kind: str = ""
-    traceId: str | None = None
+    trace_id: str | None = None
 
 
-class Score(msgspec.Struct, gc=False):
+class Score(msgspec.Struct, gc=False, rename="camel"):
     """A score of either list. `value` is a number, a truth or a category, by its data type."""
 
     id: str
     name: str
     timestamp: datetime
     value: Any = None
-    dataType: str | None = None
+    data_type: str | None = None
     environment: str | None = None
-    updatedAt: str | None = None
-    traceId: str | None = None
-    sessionId: str | None = None
-    observationId: str | None = None
+    trace_id: str | None = None
+    session_id: str | None = None
+    observation_id: str | None = None
     subject: _Subject | None = None
 
 
@@ -136,20 +135,20 @@ def _observation_span(row: Row, environment: str) -> Span:
     found = observation_of(row.body)
     facts = row.trace or _NO_FACTS
     kind = _kind(found)
-    began = _time(found.startTime)
-    ended = began if found.endTime is None else max(_time(found.endTime), began)
+    began = _time(found.start_time)
+    ended = began if found.end_time is None else max(_time(found.end_time), began)
     span = Span(
         kind=kind,
         ended=True,
-        trace_id=found.traceId or found.id,
+        trace_id=found.trace_id or found.id,
         span_id=found.id,
-        parent_id="" if found.isRootObservation else found.parentObservationId or "",
+        parent_id="" if found.is_root_observation else found.parent_observation_id or "",
         time=ended,
         environment=_short(found.environment) or facts.environment or environment,
-        duration=None if found.endTime is None else ended - began,
+        duration=None if found.end_time is None else ended - began,
     )
     if found.level == "ERROR":
-        span.error = error_type(found.statusMessage)
+        span.error = error_type(found.status_message)
     elif row.given_up:
         span.error = "abandoned" if kind == "run" else "no_response"
     if kind == "inference":
@@ -157,7 +156,7 @@ def _observation_span(row: Row, environment: str) -> Span:
     elif kind == "tool":
         span.tool = _short(found.name)
     elif kind == "run":
-        of_trace = _short(found.traceName) or facts.name
+        of_trace = _short(found.trace_name) or facts.name
         span.agent = _short(found.name) if found.type == "AGENT" else of_trace or _short(found.name)
         span.agent_version = _short(found.release) or facts.release or _short(found.version)
     return span
@@ -169,32 +168,32 @@ def _kind(found: Observation) -> Kind:
         return "inference"
     if found.type == "TOOL":
         return "tool"
-    root = found.isRootObservation if found.isRootObservation is not None else not found.parentObservationId
+    root = found.is_root_observation if found.is_root_observation is not None else not found.parent_observation_id
     return "run" if found.type == "AGENT" or (root and found.type != "EVENT") else "part"
 
 
 def _put_call(span: Span, found: Observation, began: float) -> None:
     """Fill in what only model calls have. Raises OutOfRangeError."""
     span.operation = _OPERATIONS[found.type]
-    span.model = _short(found.model or found.providedModelName)
-    tokens = tokens_of(found.usageDetails) if found.usageDetails else _older_tokens(found)
+    span.model = _short(found.model or found.provided_model_name)
+    tokens = tokens_of(found.usage_details) if found.usage_details else _older_tokens(found)
     span.input_tokens, span.output_tokens, span.unsplit_tokens = tokens.input, tokens.output, tokens.unsplit
     span.cache_read_tokens, span.cache_write_tokens = tokens.cache_read, tokens.cache_write
     span.reasoning_tokens = tokens.reasoning
-    span.cost = cost_of(found.costDetails, found.totalCost, found.calculatedTotalCost)
-    first = found.timeToFirstToken
-    if first is None and found.completionStartTime is not None:
-        first = _time(found.completionStartTime) - began
+    span.cost = cost_of(found.cost_details, found.total_cost, found.calculated_total_cost)
+    first = found.time_to_first_token
+    if first is None and found.completion_start_time is not None:
+        first = _time(found.completion_start_time) - began
     if first is not None and 0 <= first < MOST:
         span.time_to_first_chunk, span.streaming = first, True
-    if found.promptName:
-        span.prompt = _short(found.promptName)
-        span.prompt_version = "" if found.promptVersion is None else str(found.promptVersion)
+    if found.prompt_name:
+        span.prompt = _short(found.prompt_name)
+        span.prompt_version = "" if found.prompt_version is None else str(found.prompt_version)
 
 
 def _older_tokens(found: Observation) -> Tokens:
     """What servers had before `usageDetails`, where nothing known is 0 everywhere."""
-    old = {"input": found.promptTokens, "output": found.completionTokens, "total": found.totalTokens}
+    old = {"input": found.prompt_tokens, "output": found.completion_tokens, "total": found.total_tokens}
     tokens = tokens_of({name: count for name, count in old.items() if count is not None})
     return tokens if tokens.input or tokens.output or tokens.unsplit else Tokens()
 
@@ -202,9 +201,9 @@ def _older_tokens(found: Observation) -> Tokens:
 def _score_span(row: Row, environment: str) -> Span:
     found = score_of(row.body)
     subject = found.subject or _Subject()
-    of_trace = found.traceId or subject.traceId or (subject.id if subject.kind == "trace" else "")
-    parent = found.observationId or (subject.id if subject.kind == "observation" else "")
-    other = found.sessionId or subject.id or found.id
+    of_trace = found.trace_id or subject.trace_id or (subject.id if subject.kind == "trace" else "")
+    parent = found.observation_id or (subject.id if subject.kind == "observation" else "")
+    other = found.session_id or subject.id or found.id
     return Span(
         kind="score",
         ended=True,
@@ -220,7 +219,7 @@ def _score_span(row: Row, environment: str) -> Span:
 
 def _number(found: Score) -> float | None:
     """The number of a score. A total of scores may not fall, so a negative one is refused, and counted as such."""
-    if found.dataType not in (None, "NUMERIC", "BOOLEAN") or not isinstance(found.value, bool | int | float):
+    if found.data_type not in (None, "NUMERIC", "BOOLEAN") or not isinstance(found.value, bool | int | float):
         return None
     if found.value < 0:
         raise _BadRowError("negative_score")
@@ -253,7 +252,8 @@ def _decoded(body: bytes, decoder: "msgspec.json.Decoder[Found]", kind: type[Fou
     if not isinstance(loose, dict):
         raise ValueError("not_an_object")
     try:
-        return msgspec.convert({name: _printable(loose[name]) for name in loose if name in kind.__struct_fields__}, kind)
+        known = kind.__struct_encode_fields__
+        return msgspec.convert({name: _printable(value) for name, value in loose.items() if name in known}, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         raise ValueError(_reason(str(error))) from None
 

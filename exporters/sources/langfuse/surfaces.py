@@ -14,6 +14,7 @@ FIELDS = "core,basic,time,model,usage,prompt,metrics,trace_context"
 
 List = Literal["observations", "unended", "scores", "traces"]
 Asked = tuple[str, list[tuple[str, str]]]
+Scores = Literal["/scores", "/v2/scores", "/v3/scores"]
 
 
 class Page(msgspec.Struct):
@@ -25,17 +26,20 @@ class Page(msgspec.Struct):
     total: int | None = None
 
 
-class _Meta(msgspec.Struct):
+class _Meta(msgspec.Struct, rename="camel"):
     cursor: str | None = None
     page: int | None = None
-    totalItems: int | None = None
-    totalPages: int | None = None
+    total_items: int | None = None
+    total_pages: int | None = None
 
 
 class _Reply(msgspec.Struct):
     data: list[msgspec.Raw]
     meta: _Meta
 
+
+# From here on the contracts have the newer surface, which need not be switched on, and the parameter `filter`.
+_NEWER_SINCE = (3, 150, 0)
 
 _decode = msgspec.json.Decoder(_Reply).decode
 
@@ -46,12 +50,12 @@ class Surface:
 
     version: tuple[int, int, int]
     paged: bool
-    scores: Literal["/scores", "/v2/scores", "/v3/scores"]
+    scores: Scores
 
     @property
     def by_end(self) -> bool:
         """Whether observations can be asked for by their end, which needs the parameter `filter`."""
-        return not self.paged or self.version >= (3, 150, 0)
+        return not self.paged or self.version >= _NEWER_SINCE
 
     def most(self, name: List) -> int:
         """The largest page that the server gives; it answers 400 above."""
@@ -96,12 +100,12 @@ def parse(body: bytes, page: str = "") -> Page:
     try:
         reply = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        what = "a page of HTML, as a proxy or a log-in shows" if b"<" in body[:64] else "no list in JSON, or half of one"
+        what = "a page of HTML, as a proxy shows" if b"<" in body[:64] else "no list in JSON, or half of one"
         raise RefusedError(f"the reply is {what}") from None
     meta = reply.meta
-    if meta.totalPages is not None:
+    if meta.total_pages is not None:
         number = int(page or 1)
-        return Page(reply.data, str(number + 1) if number < meta.totalPages else "", meta.totalItems)
+        return Page(reply.data, str(number + 1) if number < meta.total_pages else "", meta.total_items)
     return Page(reply.data, meta.cursor or "")
 
 
@@ -113,11 +117,11 @@ def detect(client: Client, wanted: Literal["auto", "v1", "v2"]) -> Surface:
     version = _version(client)
     if wanted == "v1" and version >= (4, 0, 0):
         raise RefusedError(
-            f"{client.origin}: Langfuse {version[0]} leaves the lists of api=v1 empty or has none; leave the option out",
+            f"{client.origin}: Langfuse {version[0]} leaves the lists of api=v1 empty; leave the option out",
             "wrong",
         )
     newer = wanted == "v2"
-    if wanted == "auto":
+    if wanted == "auto" and not (0, 0, 0) < version < _NEWER_SINCE:
         try:
             client.get("/v2/observations", [("limit", "1"), ("fields", "core")])
             newer = True
@@ -148,10 +152,12 @@ def _version(client: Client) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def _scores(client: Client, version: tuple[int, int, int], newer: bool) -> Literal["/scores", "/v2/scores", "/v3/scores"]:
+def _scores(client: Client, version: tuple[int, int, int], newer: bool) -> Scores:
     """Return the path of the scores: the newest from 3.179 on, and the one before it where that is there."""
     if newer or version >= (3, 179, 0):
         return "/v3/scores"
+    if (0, 0, 0) < version <= (3, 50, 0):
+        return "/scores"
     try:
         client.get("/v2/scores", [("limit", "1")])
     except RefusedError as refusal:

@@ -1,0 +1,72 @@
+"""Langfuse: what is read of a project is what is in it, whatever the server's version."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from langfuse_server import PUBLIC, SECRET, Langfuse, score, served, trace
+from serving import samples_of
+
+VERSIONS = ("3.50.0", "3.150.0", "3.200.0", "3.225.3", "4.10.0", "4.35.0")
+START = 1_770_000_000.0
+
+
+def once(url: str, options: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `agentgauge once` on a server with its keys."""
+    keys = {"LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET}
+    return subprocess.run(
+        [sys.executable, "-m", "exporters", "once", f"langfuse+{url}{options}"],
+        env={**os.environ, **keys, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def project() -> Iterator[Langfuse]:
+    found = Langfuse()
+    yield found
+    assert found.breaches == []
+
+
+def run_with_a_call(project: Langfuse, number: int, start: float) -> None:
+    """A run of the agent `support`, and the call within it."""
+    project.traces.append(trace(id=f"trace-{number}", start=start, name="support", release="1.2"))
+    of_trace = {"traceId": f"trace-{number}", "traceName": "support", "release": "1.2"}
+    root = project.add(**of_trace, id=f"root-{number}", type="SPAN", name="turn", start=start, end=start + 5)
+    project.add(
+        **of_trace,
+        id=f"call-{number}",
+        parentObservationId=root["id"],
+        start=start + 1,
+        end=start + 3,
+        model="gpt-4o",
+        usageDetails={"input": 100, "output": 10, "total": 110},
+        costDetails={"total": 0.25},
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_of_the_server_says_the_same(version: str) -> None:
+    project = Langfuse(version)
+    project.clock = lambda: START + 86_400
+    for number in range(150):
+        run_with_a_call(project, number, START + number * 400)
+    project.scores.append(score(start=START + 10, value=0.75))
+
+    with served(project) as url:
+        done = once(url)
+
+    assert done.returncode == 0, done.stderr
+    found = samples_of(done.stdout)
+    assert found["agentgauge_inference_calls_total", "ok"] == 150
+    assert found["gen_ai_client_inference_usage_input_tokens_total", ""] == 15_000
+    assert found["agentgauge_cost_usd_total", "reported"] == 37.5
+    assert found["agentgauge_runs_total", "ok"] == 150
+    assert found["agentgauge_evaluation_score_sum", ""] == 0.75
+    assert 'gen_ai_agent_name="support",gen_ai_agent_version="1.2"' in done.stdout
+    assert project.breaches == []
