@@ -6,6 +6,7 @@ breach, and so is a reply of its own that is not as the schema says. `breaches` 
 
 import base64
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +38,16 @@ _GROUPS = {
     "trace_context": "tags release traceName",
 }
 # What only the newer surface has on its rows; the older one has it on traces.
-_OF_TRACE = ("tags", "release", "traceName", "userId", "sessionId", "isRootObservation", "providedModelName", "totalCost")
+_OF_TRACE = (
+    "tags",
+    "release",
+    "traceName",
+    "userId",
+    "sessionId",
+    "isRootObservation",
+    "providedModelName",
+    "totalCost",
+)
 
 
 def iso(at: float) -> str:
@@ -317,7 +327,18 @@ class Langfuse:
         return _numbered(request, data)
 
 
-_SCORE_CORE = ("id", "projectId", "name", "value", "dataType", "source", "timestamp", "environment", "createdAt", "updatedAt")
+_SCORE_CORE = (
+    "id",
+    "projectId",
+    "name",
+    "value",
+    "dataType",
+    "source",
+    "timestamp",
+    "environment",
+    "createdAt",
+    "updatedAt",
+)
 
 
 def observation(**columns: Any) -> Row:
@@ -425,7 +446,12 @@ def _key(row: Row) -> tuple[str, str, str]:
 def _cursor(last: Row | None) -> str:
     place = {"lastStartTimeTo": "", "lastTraceId": "", "lastId": "", "skip": False}
     if last is not None:
-        place = {"lastStartTimeTo": last["startTime"], "lastTraceId": last["traceId"], "lastId": last["id"], "skip": True}
+        place = {
+            "lastStartTimeTo": last["startTime"],
+            "lastTraceId": last["traceId"],
+            "lastId": last["id"],
+            "skip": True,
+        }
     return base64.b64encode(json.dumps(place).encode()).decode()
 
 
@@ -533,8 +559,6 @@ def served(project: Langfuse) -> Iterator[str]:
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            import sys
-
             error = sys.exc_info()[1]
             if not isinstance(error, OSError):
                 project.breach(f"the server: {type(error).__name__}: {error}")

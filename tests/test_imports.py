@@ -23,6 +23,7 @@ MAY_IMPORT = {
 # What only one extra installs, and the room that it is installed for.
 ROOM_OF = {
     "grafanalib": "grafana.panels",
+    "httpx": "exporters.sources.langfuse",
     "streamlit": "streamlit_portal",
     "altair": "streamlit_portal",
     "requests": "streamlit_portal",

@@ -18,6 +18,7 @@ _KINDS = {
     "inference": ("Model calls", "Counted once, when the call has ended."),
     "tool": ("Tool calls", "Counted once, when the call has ended."),
     "run": ("Agent runs", "Counted once, when the run has ended or was given up."),
+    "score": ("Scores", "Of evaluations, counted once."),
     "source": ("Reading a store", "Kept with the totals: exact, and they survive a restart."),
     "exporter": ("The exporter itself", "Of this process, since it started."),
 }
@@ -31,6 +32,7 @@ _LABELS = {
     "gen_ai_agent_name": "The agent that made the call, or whose run it is.",
     "gen_ai_agent_version": "The agent's version, where the store gives one.",
     "gen_ai_tool_name": "The tool that was called.",
+    "gen_ai_evaluation_name": "What an evaluation judged, as the store names the score.",
     "error_type": "One of a closed list of errors; no such label when all went well.",
     "cost_source": "Where a cost is from: reported by the store, computed from list prices, or an override.",
     "reason": "Why a call has no price, or a record is of no use.",
