@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    sources = open_sources(_urls(options))
+    sources = open_sources(_urls(options), follows=True)
     # Bound first: a port in use is told before the state is touched.
     with listen(options.listen) as bound:
         runner = Runner(sources, options.state, _aggregate(options), idle=options.idle_limit, zone=options.zone)

@@ -64,6 +64,9 @@ _REASONS = {
     "unknown_event": "of an event that this version does not know",
     "id_too_long": "with an id of more than 1,024 characters",
     "too_long": "longer than 16 MiB",
+    "id": "with an id that is none, or not of 16 and 8 bytes",
+    "protobuf": "not protobuf, or cut off",
+    "too_many_spans": "a request of more than 50,000 spans",
 }
 _UNPRICED = {
     "no_split": "a total of tokens only, not input and output",

@@ -14,6 +14,8 @@ SOURCES = {
     "createagents": "exporters.sources.createagents:open_folder",
     "langfuse+https": "exporters.sources.langfuse:open_project",
     "langfuse+http": "exporters.sources.langfuse:open_project",
+    "otlp": "exporters.sources.otlp:open_receiver",
+    "otlp+file": "exporters.sources.otlp:open_folder",
 }
 
 
@@ -119,6 +121,8 @@ class Options:
     environment: str = ""
     # Seconds: what is older when the store is first seen is not read.
     since: float | None = None
+    # Whether the store is followed as it grows, and not only read to its end.
+    follows: bool = False
     own: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, url: SplitResult, *names: str) -> None:
@@ -144,7 +148,7 @@ def seconds_of(text: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
-def _options(url: SplitResult) -> Options:
+def _options(url: SplitResult, follows: bool) -> Options:
     given = dict(parse_qsl(url.query, keep_blank_values=True))
     try:
         since = seconds_of(given["since"]) if "since" in given else None
@@ -156,12 +160,13 @@ def _options(url: SplitResult) -> Options:
     if url.fragment:
         raise SourceError(f"{url.geturl()}: write '#' in a path as %23")
     own = {option: value for option, value in given.items() if option not in _OPTIONS}
-    return Options(name=name, environment=given.get("environment", ""), since=since, own=own)
+    return Options(name=name, environment=given.get("environment", ""), since=since, follows=follows, own=own)
 
 
-def open_source(url: str) -> Source:
+def open_source(url: str, *, follows: bool = False) -> Source:
     """Open the source that a URL such as `createagents:///var/traces?name=prod` names.
 
+    `follows`: it is to be followed as it grows, and not only read to its end.
     Raises SourceError when the scheme is unknown, an option is, or the store cannot be read.
     """
     try:
@@ -171,16 +176,16 @@ def open_source(url: str) -> Source:
     if parts.scheme not in SOURCES:
         known = ", ".join(f"{scheme}://" for scheme in SOURCES)
         raise SourceError(f"{url}: not the URL of a trace store; it should begin with {known}")
-    options = _options(parts)
+    options = _options(parts, follows)
     source: Source = resolve_name(SOURCES[parts.scheme])(parts, options)
     return replace(source, since=options.since)
 
 
-def open_sources(urls: Sequence[str]) -> list[Source]:
+def open_sources(urls: Sequence[str], *, follows: bool = False) -> list[Source]:
     """Open several sources. Raises SourceError also when two of them share a name."""
     sources: list[Source] = []
     for url in urls:
-        source = open_source(url)
+        source = open_source(url, follows=follows)
         if any(other.name == source.name for other in sources):
             raise SourceError(f"{url}: two sources are named '{source.name}'; add ?name=... to one of them")
         sources.append(source)

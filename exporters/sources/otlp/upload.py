@@ -1,0 +1,136 @@
+"""The body of a request as it comes in: decompressed on the way, and bounded before and after that."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+
+from exporters.sources.otlp.replies import JSON, PROTOBUF
+
+# Of a body, before and after decompression; what the specification recommends.
+BODY_BYTES = 20 << 20
+# Of all bodies that are coming in or wait for their commit.
+HELD_BYTES = 64 << 20
+# Until a body has come. Clients give up after 10 s (OTEL_EXPORTER_OTLP_TIMEOUT).
+BODY_SECONDS = 15.0
+# Passed over of a body that is not wanted, so that its sender reads why and does not only see a broken pipe.
+_UNWANTED_BYTES = 64 << 20
+
+_TOO_LARGE = f"a body may have {BODY_BYTES >> 20} MiB, before and after decompression; send smaller batches"
+
+
+class RefusedError(Exception):
+    """A request that is not taken: the status of the answer, and why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Held:
+    """Bytes of bodies that are held, for all requests of a receiver; touched in its loop only."""
+
+    size: int = 0
+
+
+class Upload:
+    """One request's body. `free` is to be called when it is held no longer."""
+
+    def __init__(self, request: Request, held: Held) -> None:
+        self._request = request
+        self._all = held
+        self._held = 0
+        self._ends = asyncio.get_running_loop().time() + BODY_SECONDS
+        # Whether all of it has come.
+        self.whole = False
+
+    async def read(self) -> bytes:
+        """Return the decompressed body. Raises RefusedError or ClientDisconnect."""
+        self._look()
+        body = bytearray()
+        try:
+            async with asyncio.timeout_at(self._ends):
+                async for part in self._parts():
+                    self._held += len(part)
+                    self._all.size += len(part)
+                    if self._all.size > HELD_BYTES:
+                        raise RefusedError(503, "too much is waiting to be stored; please send it again")
+                    body += part
+        except TimeoutError:
+            raise RefusedError(408, f"the body did not come within {BODY_SECONDS:g} s") from None
+        return bytes(body)
+
+    async def pass_over(self) -> None:
+        """Read what else comes, up to a bound, and keep nothing of it."""
+        unwanted = 0
+        try:
+            async with asyncio.timeout_at(self._ends):
+                async for chunk in self._chunks():
+                    unwanted += len(chunk)
+                    if unwanted > _UNWANTED_BYTES:
+                        return
+        except (TimeoutError, ClientDisconnect):
+            return
+
+    def free(self) -> None:
+        """Let others have the room."""
+        self._all.size -= self._held
+        self._held = 0
+
+    def _look(self) -> None:
+        """Refuse by its head what cannot be read."""
+        if encoding_of(self._request) not in (PROTOBUF, JSON):
+            raise RefusedError(415, f"Content-Type should be {PROTOBUF} or {JSON}")
+        if self._compression not in ("identity", "gzip", "deflate"):
+            raise RefusedError(415, "Content-Encoding should be gzip, deflate or identity")
+        size = self._request.headers.get("content-length", "")
+        if size.isdecimal() and int(size) > BODY_BYTES:
+            raise RefusedError(413, _TOO_LARGE)
+
+    @property
+    def _compression(self) -> str:
+        return self._request.headers.get("content-encoding", "").strip().lower() or "identity"
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while not self.whole:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self.whole = not message.get("more_body", False)
+            yield message.get("body", b"")
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        """Yield the body piece by piece, decompressed, and never more than BODY_BYTES."""
+        received = given = 0
+        # 32 + 15: gzip or zlib, whichever its first bytes say.
+        inflate = None if self._compression == "identity" else zlib.decompressobj(47)
+        async for chunk in self._chunks():
+            received += len(chunk)
+            if received > BODY_BYTES:
+                raise RefusedError(413, _TOO_LARGE)
+            if inflate is None:
+                yield chunk
+                continue
+            rest = chunk
+            while rest:
+                if inflate.eof:  # gzip may have several members
+                    inflate = zlib.decompressobj(47)
+                try:
+                    part = inflate.decompress(rest, BODY_BYTES + 1 - given)
+                except zlib.error:
+                    raise RefusedError(400, f"the body is no {self._compression}, as its head says") from None
+                given += len(part)
+                if given > BODY_BYTES:
+                    raise RefusedError(413, _TOO_LARGE)
+                rest = inflate.unused_data
+                yield part
+        if inflate is not None and received and not inflate.eof:
+            raise RefusedError(400, f"the body's {self._compression} is cut off")
+
+
+def encoding_of(request: Request) -> str:
+    """Return the media type of a request, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
