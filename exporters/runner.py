@@ -237,11 +237,12 @@ class Runner:
         if not (batch.cursor or runs.changed or totals.changed or catches_up):
             return
         began = time.perf_counter()
-        blobs = totals.blobs()
+        # What does not outlive the process is not even written out.
+        blobs = totals.blobs() if self._lasting else []
         change = Change(
             source=name,
             cursor=batch.cursor,
-            open=runs.changes(),
+            open=runs.changes() if self._lasting else {},
             closed=runs.closed,
             caught_up=name in totals.caught_up,
             newest=runs.newest,

@@ -218,8 +218,12 @@ class State:
 
     def commit(self, change: Change, cells: Iterable[tuple[Key, bytes]]) -> None:
         """Commit a batch: durable when this returns. Raises StateError, and then nothing is changed,
-        or all of it: reopen to know."""
+        or all of it: reopen to know. A state that ends with the process keeps what it is asked for
+        while that runs: which spans were counted in traces that are closed."""
         try:
+            if not self._lasting:
+                self._counted.write(change.source, change.closed)
+                return
             db = self._db
             db.execute("BEGIN IMMEDIATE")
             self._write(change)
