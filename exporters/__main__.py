@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from exporters import __version__, check, demo
@@ -15,10 +16,13 @@ from exporters.backfill import History, into_tsdb, pages
 from exporters.days import ZoneError, zone_of
 from exporters.lock import StateError
 from exporters.once import read
+from exporters.pricing import Prices
+from exporters.pricing.agreed import read_agreed
+from exporters.pricing.table import read_table
 from exporters.runner import Runner
 from exporters.runs import IDLE_SECONDS
 from exporters.server import listen, serve
-from exporters.sources import SourceError, open_sources, seconds_of
+from exporters.sources import Source, SourceError, open_sources, seconds_of
 from exporters.statement import statement
 
 
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    sources = open_sources(_urls(options), follows=True)
+    sources = _sources(options, follows=True)
     # Bound first: a port in use is told before the state is touched.
     with listen(options.listen) as bound:
         runner = Runner(sources, options.state, _aggregate(options), idle=options.idle_limit, zone=options.zone)
@@ -57,14 +61,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _once(options: argparse.Namespace) -> int:
-    with read(open_sources(_urls(options)), _aggregate(options), idle=options.idle_limit) as runner:
+    with read(_sources(options), _aggregate(options), idle=options.idle_limit) as runner:
         sys.stdout.buffer.write(runner.page("", openmetrics=True))
         sys.stdout.flush()
     return 0
 
 
 def _check(options: argparse.Namespace) -> int:
-    for line in check.report(open_sources(_urls(options)), _aggregate(options), idle=options.idle_limit):
+    for line in check.report(_sources(options), _aggregate(options), idle=options.idle_limit):
         print(line)
     sys.stdout.flush()
     return 0
@@ -84,7 +88,7 @@ def _backfill(options: argparse.Namespace) -> int:
         since=now - options.since if options.since else 0.0,
         step=options.step,
     )
-    sources, aggregate = open_sources(_urls(options)), _aggregate(options)
+    sources, aggregate = _sources(options), _aggregate(options)
     if options.into is not None:
         blocks = into_tsdb(sources, aggregate, history, options.into, options.idle_limit)
         print(f"agentgauge: {blocks} blocks of history in {options.into}", file=sys.stderr)
@@ -109,6 +113,16 @@ def _urls(options: argparse.Namespace) -> list[str]:
     return urls
 
 
+def _sources(options: argparse.Namespace, *, follows: bool = False) -> list[Source]:
+    """Open the sources, each with the prices that were asked for. Raises SourceError."""
+    agreed = read_agreed(options.prices) if options.prices else []
+    table = read_table(options.litellm_prices) if options.litellm_prices else {}
+    return [
+        replace(source, price=Prices(source.name, agreed=agreed, table=table))
+        for source in open_sources(_urls(options), follows=follows)
+    ]
+
+
 def _aggregate(options: argparse.Namespace) -> Aggregate:
     return Aggregate(time.time, series_limit=options.series_limit, values_a_label=options.label_limit)
 
@@ -116,6 +130,11 @@ def _aggregate(options: argparse.Namespace) -> Aggregate:
 def _state_home() -> Path:
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(home) / "agentgauge"
+
+
+def _file(variable: str) -> Path | None:
+    named = os.environ.get(variable)
+    return Path(named) if named else None
 
 
 def _duration(text: str) -> float:
@@ -168,6 +187,20 @@ def _parser() -> argparse.ArgumentParser:
         default=IDLE_SECONDS,
         metavar="TIME",
         help="a run that nothing is heard of for this long is abandoned; default: 1h",
+    )
+    sources.add_argument(
+        "--prices",
+        type=Path,
+        default=_file("AGENTGAUGE_PRICES"),
+        metavar="FILE",
+        help="YAML of negotiated prices, see docs/prices.md (default: $AGENTGAUGE_PRICES)",
+    )
+    sources.add_argument(
+        "--litellm-prices",
+        type=Path,
+        default=_file("AGENTGAUGE_LITELLM_PRICES"),
+        metavar="FILE",
+        help="table for models that no list has, in LiteLLM's format (default: $AGENTGAUGE_LITELLM_PRICES)",
     )
 
     command = commands.add_parser("serve", parents=[sources], help="follow the stores and answer /metrics")

@@ -72,6 +72,14 @@ _UNPRICED = {
     "no_split": "a total of tokens only, not input and output",
     "no_model": "no model in the store",
     "unknown_model": "in no price list",
+    "not_by_token": "listed, but not with a price of its tokens",
+    "invalid_usage": "its usage cannot be right",
+}
+# What a person can mend, and how.
+_PRICED_BY_HAND = ("unknown_model", "not_by_token")
+_INVALID = {
+    "cache_exceeds_input": "more tokens from and into the cache than input, as where input is counted without them",
+    "reasoning_exceeds_output": "more tokens of reasoning than output, as where output is counted without them",
 }
 
 
@@ -112,18 +120,24 @@ def _oddities(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> I
     unpriced = sorted(_unpriced(aggregate, name).items(), key=_largest)
     without = _total(aggregate, name, "agentgauge_inference_without_usage")
     if without:
-        models = ", ".join(f"{count:,} {model or 'no model'}" for (why, model), count in unpriced if why == "no_usage")
+        models = ", ".join(
+            f"{count:,} {model or 'no model'}" for (why, model, _), count in unpriced if why == "no_usage"
+        )
         yield f"{_many(without, 'model call')} without token usage: in no token or cost total" + (
             f" ({models})" if models else ""
         )
     streamed = _total(aggregate, name, "agentgauge_streamed_runs_without_usage")
     if streamed:
         yield f"{_many(streamed, 'streamed run')} without model calls: their usage is not in the store"
-    for (reason, model), count in unpriced:
+    for reason, count in _by_own(aggregate, name, "agentgauge_inference_invalid_usage").items():
+        yield f"{_many(count, 'model call')} with {_INVALID.get(reason, reason)} ({reason})"
+    for (reason, model, provider), count in unpriced:
         if reason == "no_usage":
             continue
-        of = f" of {model}" if model else ""
+        of = f" of {provider}'s {model}" if model and provider else f" of {model}" if model else ""
         yield f"{_many(count, 'model call')}{of} without a price: {_UNPRICED.get(reason, reason)} ({reason})"
+    if any(reason in _PRICED_BY_HAND for (reason, _, _), _ in unpriced):
+        yield "  say what these models cost in a file for --prices, as docs/prices.md tells"
     for kind, count in sorted(seen.nameless.items()):
         if count:
             yield f"{_many(count, _KINDS[kind][0])} without an agent's name on the record"
@@ -170,16 +184,16 @@ def _total(aggregate: Aggregate, source: str, name: str) -> int:
     return sum(_by_own(aggregate, source, name).values())
 
 
-def _unpriced(aggregate: Aggregate, source: str) -> Counter[tuple[str, str]]:
-    """Return how many calls have no price, by reason and model."""
+def _unpriced(aggregate: Aggregate, source: str) -> Counter[tuple[str, str, str]]:
+    """Return how many calls have no price, by reason, model and provider."""
     plan = PLANS["inference"]
     place = [metric.name for metric in plan.metrics].index("agentgauge_inference_unpriced")
-    model = plan.labels.index("gen_ai_request_model")
-    totals: Counter[tuple[str, str]] = Counter()
+    model, provider = map(plan.labels.index, ("gen_ai_request_model", "gen_ai_provider_name"))
+    totals: Counter[tuple[str, str, str]] = Counter()
     for cell in aggregate.cells.values():
         if cell.key[:2] == ("inference", source):
             for reason, child in cell.children[place].items():
-                totals[reason, cell.key[2][model]] += int(child.value)  # type: ignore[union-attr]
+                totals[reason, cell.key[2][model], cell.key[2][provider]] += int(child.value)  # type: ignore[union-attr]
     return totals
 
 

@@ -82,6 +82,8 @@ def _own(metric: Metric) -> str:
     """The expression for the value of the metric's own label."""
     if not metric.by:
         return "''"
+    if metric.only_with:
+        return f"span.{metric.only_with}"
     return {"error_type": "error", "outcome": "outcome"}.get(metric.by) or f"span.{LABELS[metric.by]}"
 
 

@@ -74,8 +74,10 @@ class Runner:
         self._threads: list[threading.Thread] = []
         self._state: State | None = None
         self._scrapers = Scrapers()
-        prices = Prices()
-        self._runs = {source.name: Runs(prices, self._recall(source.name), idle=idle) for source in sources}
+        self._runs = {
+            source.name: Runs(source.price or Prices(source.name), self._recall(source.name), idle=idle)
+            for source in sources
+        }
         self._problems: dict[str, str] = {}
         # Raised whenever the state was opened anew: readers then go back to the committed cursor.
         self._generation = 0

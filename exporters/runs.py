@@ -217,6 +217,9 @@ class Runs:
         if span.kind == "inference":
             if start is not None and not (span.model and span.agent and span.provider):
                 _join(span, start)
+            # Before it is priced: a price may have been agreed for one agent.
+            if not span.agent:
+                span.agent = run.span.agent
             self._price(span)
             _add_usage(trace, run, span)
             run.inference_calls += 1

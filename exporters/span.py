@@ -75,6 +75,8 @@ class Span(msgspec.Struct, gc=False, omit_defaults=True):
     cost: float | None = None
     cost_source: str = ""
     unpriced: str = ""
+    # Why the usage cannot be right, such as more tokens from a cache than there were.
+    invalid_usage: str = ""
     # True or nothing: a flag that is not set feeds no counter.
     without_usage: bool | None = None
     streaming: bool = False

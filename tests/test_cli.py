@@ -307,7 +307,8 @@ Source prod: 12 records
   What is odd:
     1 model call without token usage: in no token or cost total (1 gpt-4o-mini)
     1 model call without a price: no model in the store (no_model)
-    1 model call of my-own without a price: in no price list (unknown_model)
+    1 model call of openai's my-own without a price: in no price list (unknown_model)
+      say what these models cost in a file for --prices, as docs/prices.md tells
     1 tool call without an agent's name on the record
     1 end of what had ended already, as after a rewrite of a file: counted once
 """

@@ -74,7 +74,7 @@ def without_hold(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("harm", "count"), [(lost, 26), (without_limit, 11), (without_condition, 4), (without_hold, 11)]
+    ("harm", "count"), [(lost, 26), (without_limit, 11), (without_condition, 5), (without_hold, 11)]
 )
 def test_the_scenarios_notice_what_is_taken_from_a_rule(harm, count, tmp_path):
     """A negative control: what is taken from every rule makes a scenario of every rule fail."""

@@ -138,6 +138,14 @@ METRICS = (
         only_with="unpriced",
     ),
     Metric(
+        name="agentgauge_inference_invalid_usage",
+        type="counter",
+        help="Model calls whose token usage cannot be right, by reason; no cost is computed from it.",
+        of="inference",
+        by="reason",
+        only_with="invalid_usage",
+    ),
+    Metric(
         name="gen_ai_execute_tool_duration_seconds",
         type="histogram",
         help="Duration of a tool call.",

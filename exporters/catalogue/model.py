@@ -22,7 +22,7 @@ LABELS = {
     "gen_ai_evaluation_name": "score_name",
     "error_type": "error",
     "cost_source": "cost_source",
-    "reason": "unpriced",
+    "reason": "",
     "outcome": "",
 }
 
@@ -52,7 +52,8 @@ class Metric:
     `field` names the span's number (a histogram observes it, a counter adds it; `None` and
     `False` feed nothing, `True` counts one); without a field the spans themselves are counted.
     `by` is one more label; `values` are those of its values that exist from a cell's first
-    span on; `only_with` names a field that must not be empty for the span to count.
+    span on; `only_with` names a field that must not be empty for the span to count, and is the
+    value of `by`.
     """
 
     name: str

@@ -111,6 +111,8 @@ class Source:
     # Seconds: what was older when the store was first seen has not been read. `open_source` sets it.
     since: float | None = None
     gauges: Callable[[], Mapping[str, float]] | None = None
+    # Sets the cost of a model call; None for list prices.
+    price: Callable[[Span], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,8 @@ COST = (
         title="Spend per hour by where the price came from",
         unit="currencyUSD",
         expr="3600 * sum by (cost_source) (rate(agentgauge_cost_usd_total{$where}[$window]))",
-        means="'reported' costs stand in the store, 'computed' ones are list prices as of the call's day.",
+        means="'reported' costs stand in the store, 'computed' ones are list prices as of the call's day, 'override' "
+        "ones your negotiated prices.",
         by=("cost_source",),
         view="stacked",
         decimals=2,
@@ -109,7 +110,9 @@ COST = (
             above=0.25,
             window="1h",
             hold="30m",
-            do="Run `agentgauge check` on the source: it lists the models without a price.",
+            do="Run `agentgauge check` on the source: it lists the models without a price. Say what they cost in a file "
+            "for `--prices`; docs/prices.md tells how.",
+            when="sum(increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
         ),
     ),
     Signal(
@@ -117,8 +120,8 @@ COST = (
         title="Unpriced calls per hour by reason",
         unit="short",
         expr="3600 * sum by (reason) (rate(agentgauge_inference_unpriced_total{$where}[$window]))",
-        means="Model calls without a cost: no usage in the store, only a total, no model name, or a model "
-        "that the price list does not know.",
+        means="Model calls without a cost: no usage in the store, only a total or one that cannot be right, no model "
+        "name, or a model that the price list does not know or does not price by the token.",
         by=("reason",),
         view="stacked",
         empty="All calls are priced",
