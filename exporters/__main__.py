@@ -19,6 +19,7 @@ from exporters.once import read
 from exporters.pricing import Prices
 from exporters.pricing.agreed import read_agreed
 from exporters.pricing.table import read_table
+from exporters.reconcile import report
 from exporters.runner import Runner
 from exporters.runs import IDLE_SECONDS
 from exporters.server import listen, serve
@@ -79,6 +80,14 @@ def _ledger(options: argparse.Namespace) -> int:
         print(line)
     sys.stdout.flush()
     return 0
+
+
+def _reconcile(options: argparse.Namespace) -> int:
+    agreed = True
+    for line, agrees in report(open_sources(_urls(options)), options.state, time.time()):
+        print(line, flush=True)
+        agreed = agreed and agrees
+    return 0 if agreed else 1
 
 
 def _backfill(options: argparse.Namespace) -> int:
@@ -241,6 +250,15 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", action="store_const", dest="form", const="csv", help="for a spreadsheet")
     form.add_argument("--json", action="store_const", dest="form", const="json", help="one object a line")
     command.set_defaults(run=_ledger, form="table")
+    command = commands.add_parser(
+        "reconcile",
+        help="hold the totals of days that are over against the stores' own; exit code 1 when they disagree",
+    )
+    command.add_argument(
+        "sources", nargs="*", metavar="SOURCE_URL", help="as they are served (default: $TRACE_SOURCES)"
+    )
+    command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")
+    command.set_defaults(run=_reconcile)
     command = commands.add_parser("demo", help="write lifelike traces")
     demo.add_arguments(command)
     command.set_defaults(run=demo.command)

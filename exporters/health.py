@@ -56,9 +56,9 @@ class Health:
             if value is not None:
                 family.labels(*labels).set(value)
 
-    def failed(self, source: str, attempts: int = 1) -> None:
-        """Count failed attempts to read a source."""
-        family = self._families["agentgauge_source_errors"]
+    def failed(self, source: str, attempts: int = 1, name: str = "agentgauge_source_errors") -> None:
+        """Count failed attempts to read a source, or others."""
+        family = self._families[name]
         assert isinstance(family, Counter)  # noqa: S101
         family.labels(source).inc(attempts)
 

@@ -16,6 +16,7 @@ from exporters.health import Health
 from exporters.ledger import Ledger
 from exporters.lock import StateError, StateInUseError
 from exporters.pricing import Prices
+from exporters.reconcile import Reconciliation
 from exporters.runs import OpenTrace, Outcome, Runs
 from exporters.scrapers import Scrapers
 from exporters.sources import Batch, Source, SourceError, Translated
@@ -74,6 +75,7 @@ class Runner:
         self._threads: list[threading.Thread] = []
         self._state: State | None = None
         self._scrapers = Scrapers()
+        self._reconciliation = Reconciliation(directory)
         self._runs = {
             source.name: Runs(source.price or Prices(source.name), self._recall(source.name), idle=idle)
             for source in sources
@@ -107,6 +109,8 @@ class Runner:
             thread = threading.Thread(target=self._follow, args=(source,), name=source.name, daemon=True)
             self._threads.append(thread)
             thread.start()
+        # Not waited for at the end: a store may take long over its sums, and nothing is lost with them.
+        threading.Thread(target=self._reconcile, name="reconcile", daemon=True).start()
 
     def stop(self) -> None:
         """Stop reading and close the state; what was counted is committed already."""
@@ -128,7 +132,22 @@ class Runner:
             seen = self._seen_by(scraper)
             self.health.set("agentgauge_series", self.aggregate.series)
             self._tell_spend()
+            self._reconciliation.tell(self.health)
             return page(self.aggregate, self.health.registry, openmetrics=openmetrics, seen=seen, created=created)
+
+    def _reconcile(self) -> None:
+        """Hold the sources against their stores, each hour from when they are caught up; beside the reading, which
+        goes on."""
+        while not self._stop.wait(POLL_SECONDS):
+            for source in self.sources:
+                if source.name not in self._caught_up or not self._reconciliation.due(source, self._now()):
+                    continue
+                try:
+                    self._reconciliation.compare(source, self._now())
+                # As with the reading: whatever a store's client raises costs one attempt, and is told.
+                except Exception as error:  # noqa: BLE001
+                    self.health.failed(source.name, name="agentgauge_reconcile_errors")
+                    log.error("source=%s cannot be summed: %s: %s", source.name, type(error).__name__, error)
 
     def _tell_spend(self) -> None:
         """Say what today and this month have cost so far, of the sources whose totals are shown."""

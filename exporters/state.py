@@ -266,6 +266,11 @@ class Kept:
         """Return the ledger's days from one up to, but not with, another. Raises sqlite3.Error."""
         return ledger.read(self.db, since, until)
 
+    def first_day(self, source: str) -> str | None:
+        """Return the first day in the ledger of a source. Raises sqlite3.Error."""
+        ((day,),) = self.db.execute("SELECT min(day) FROM ledger WHERE source = ?", (source,))
+        return None if day is None else str(day)
+
     def since(self, source: str) -> float | None:
         """Return from when on the days of a source are whole, in Unix seconds; None for an unknown source.
         Raises sqlite3.Error."""

@@ -46,7 +46,7 @@ def test_the_rules_are_accepted_without_a_remark():
     done = promtool("check", "rules", "--lint=all", "--lint-fatal", *RULE_FILES)
     assert done.returncode == 0, done.stderr
     assert [line.strip() for line in done.stdout.splitlines() if "rules found" in line] == [
-        "SUCCESS: 11 rules found",
+        "SUCCESS: 12 rules found",
         "SUCCESS: 6 rules found",
         "SUCCESS: 9 rules found",
     ]
@@ -74,7 +74,7 @@ def without_hold(rule: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("harm", "count"), [(lost, 26), (without_limit, 11), (without_condition, 5), (without_hold, 11)]
+    ("harm", "count"), [(lost, 27), (without_limit, 12), (without_condition, 5), (without_hold, 12)]
 )
 def test_the_scenarios_notice_what_is_taken_from_a_rule(harm, count, tmp_path):
     """A negative control: what is taken from every rule makes a scenario of every rule fail."""
@@ -112,6 +112,7 @@ def test_every_limit_is_an_alert_and_every_recorded_name_a_rule():
         "SourceUp",
         "SourceLagBySource",
         "BadRecordsByReason",
+        "ReconcileDrift",
         "SeriesUsed",
         "StateUp",
     ]

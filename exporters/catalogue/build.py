@@ -40,6 +40,7 @@ _LABELS = {
     "kind": "inference, tool or run.",
     "label": "The label whose budget was spent.",
     "period": "today or month, of the calendar of the exporter's `--zone`; of a comparison, day or week.",
+    "side": "store for what the store says itself, metrics for what the exporter counted.",
     "version": "Agentgauge's version.",
 }
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from json import loads
 from typing import Annotated, Any
 from urllib.parse import SplitResult
@@ -12,6 +13,7 @@ from urllib.parse import SplitResult
 import msgspec
 
 from exporters.sources import Options, Source, Translated
+from exporters.sources.createagents_sums import sums
 from exporters.sources.files import Files, folder_of
 from exporters.span import Span, error_type
 
@@ -91,12 +93,13 @@ _WRONG = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 def open_folder(url: SplitResult, options: Options) -> Source:
     """Open a folder of `traces_*.jsonl`; the cursor has one part a file. Raises SourceError."""
     options.only(url)
-    files = Files(folder_of(url), FILE_NAME, since=options.since)
+    folder = folder_of(url)
+    files = Files(folder, FILE_NAME, since=options.since)
 
     def spans(records: Sequence[bytes | memoryview]) -> Translated:
         return translate(records, options.environment)
 
-    return Source(options.name, files, spans)
+    return Source(options.name, files, spans, sums=partial(sums, folder, FILE_NAME))
 
 
 def translate(blocks: Sequence[bytes | memoryview], environment: str = "") -> Translated:

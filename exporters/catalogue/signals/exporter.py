@@ -139,6 +139,28 @@ EXPORTER = (
         ),
     ),
     Signal(
+        name="reconcile_drift",
+        title="Drift from the store by source",
+        unit="percentunit",
+        expr="max by (source) (agentgauge_reconcile_drift_ratio{$where})",
+        means="How far apart the exporter's totals and the store's own are, over the last day and the last week that "
+        "are over: the largest share of calls, tokens and reported cost. Compared each hour.",
+        by=("source",),
+        over="now",
+        decimals=2,
+        better="lower",
+        empty="No day is over, or the store cannot be summed",
+        limit=Limit(
+            says="The metrics and a trace store disagree about days that are over.",
+            dashboard="agents-exporter-health",
+            above=0.001,
+            hold="2h",
+            do="Run `agentgauge reconcile SOURCE_URL --state DIR`: it prints both sides. More in the store is what came "
+            "late or could not be used: see the bad records, and how late the store lets rows be written. More in the "
+            "metrics is what was deleted from the store, or counted twice.",
+        ),
+    ),
+    Signal(
         name="open_runs",
         title="Open runs by source",
         unit="short",
