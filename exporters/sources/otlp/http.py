@@ -20,7 +20,7 @@ from starlette.routing import Route
 from exporters.sources.otlp import replies
 from exporters.sources.otlp.connections import IDLE_SECONDS, Connections
 from exporters.sources.otlp.replies import Reply
-from exporters.sources.otlp.upload import Held, RefusedError, Upload, encoding_of
+from exporters.sources.otlp.upload import ENDING, Held, RefusedError, Upload, encoding_of
 
 # Clients give up after 10 s (OTEL_EXPORTER_OTLP_TIMEOUT); told before that, they know when to come again.
 COMMIT_SECONDS = 8.0
@@ -84,6 +84,8 @@ class Server:
 
     def stop(self) -> None:
         """Close the socket and every connection; what is being answered has a second for it."""
+        if self._thread.is_alive():
+            self._held.end()
         self._server.should_exit = True
         self._thread.join()
 
@@ -135,7 +137,7 @@ class Server:
         """Hand a body in and wait until it is committed; return what its client is told."""
         body.committed = asyncio.get_running_loop().create_future()
         if not self._desk.put(body):
-            raise RefusedError(503, "the receiver is ending; please send it again")
+            raise RefusedError(503, ENDING)
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 done = await body.committed

@@ -62,7 +62,7 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
     events: list[Any] = []
     while at < end:
         tag = data[at]
-        if tag & 7 != 2 or tag > 0x7F:
+        if tag & 7 != 2 or not 8 < tag < 0x80:
             if tag == 0x39:  # 7, fixed64: start_time_unix_nano
                 began = int.from_bytes(data[at + 1 : at + 9], "little")
                 at += 9
@@ -238,7 +238,7 @@ def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield (tag, begin, end) of the fields of a message that have a length; others are passed over."""
     while at < end:
         tag = data[at]
-        if tag & 7 != 2 or tag > 0x7F:
+        if tag & 7 != 2 or not 8 < tag < 0x80:
             at = _skip(data, at)
             continue
         begin = at + 2

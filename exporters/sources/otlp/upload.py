@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -18,6 +18,7 @@ BODY_SECONDS = 15.0
 # Passed over of a body that is not wanted, so that its sender reads why and does not only see a broken pipe.
 _UNWANTED_BYTES = 64 << 20
 
+ENDING = "the receiver is ending; please send it again"
 _TOO_LARGE = f"a body may have {BODY_BYTES >> 20} MiB, before and after decompression; send smaller batches"
 
 
@@ -29,11 +30,26 @@ class RefusedError(Exception):
         self.status = status
 
 
-@dataclass(slots=True)
 class Held:
-    """Bytes of bodies that are held, for all requests of a receiver; touched in its loop only."""
+    """What is held for all requests of a receiver; touched in its loop only, but for `end`."""
 
-    size: int = 0
+    def __init__(self) -> None:
+        # Bytes of bodies.
+        self.size = 0
+        self.ending = False
+        # Time limits of bodies that are coming in.
+        self.limits: set[asyncio.Timeout] = set()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def end(self) -> None:
+        """Wait for no body any more; may be called from any thread."""
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        self.ending = True
+        for limit in self.limits:
+            limit.reschedule(0)
 
 
 class Upload:
@@ -43,7 +59,8 @@ class Upload:
         self._request = request
         self._all = held
         self._held = 0
-        self._ends = asyncio.get_running_loop().time() + BODY_SECONDS
+        held.loop = asyncio.get_running_loop()
+        self._ends = held.loop.time() + BODY_SECONDS
         # Whether all of it has come.
         self.whole = False
 
@@ -52,7 +69,7 @@ class Upload:
         self._look()
         body = bytearray()
         try:
-            async with asyncio.timeout_at(self._ends):
+            async with self._limited():
                 async for part in self._parts():
                     self._held += len(part)
                     self._all.size += len(part)
@@ -60,6 +77,8 @@ class Upload:
                         raise RefusedError(503, "too much is waiting to be stored; please send it again")
                     body += part
         except TimeoutError:
+            if self._all.ending:
+                raise RefusedError(503, ENDING) from None
             raise RefusedError(408, f"the body did not come within {BODY_SECONDS:g} s") from None
         return bytes(body)
 
@@ -67,7 +86,7 @@ class Upload:
         """Read what else comes, up to a bound, and keep nothing of it."""
         unwanted = 0
         try:
-            async with asyncio.timeout_at(self._ends):
+            async with self._limited():
                 async for chunk in self._chunks():
                     unwanted += len(chunk)
                     if unwanted > _UNWANTED_BYTES:
@@ -79,6 +98,16 @@ class Upload:
         """Let others have the room."""
         self._all.size -= self._held
         self._held = 0
+
+    @asynccontextmanager
+    async def _limited(self) -> AsyncIterator[None]:
+        """Raise TimeoutError when it takes too long, or the receiver ends."""
+        async with asyncio.timeout_at(0 if self._all.ending else self._ends) as limit:
+            self._all.limits.add(limit)
+            try:
+                yield
+            finally:
+                self._all.limits.discard(limit)
 
     def _look(self) -> None:
         """Refuse by its head what cannot be read."""

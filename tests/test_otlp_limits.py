@@ -1,0 +1,246 @@
+"""The receiver's limits: large bodies, many connections, slow ones, and a scrape that is answered all the while."""
+
+import gzip
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from otlp_stage import JSON, PROTOBUF, body, call, connect, post, receiving
+from serving import Serving, serving, until
+
+from exporters.sources.otlp import connections, upload
+from exporters.sources.otlp.receiver import Receiver
+
+MIB = 1 << 20
+CAP = 20 * MIB
+
+
+@pytest.fixture
+def waiting() -> Iterator[tuple[Receiver, int]]:
+    with receiving() as found:
+        yield found
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Serving]:
+    with serving(tmp_path / "state", "otlp://127.0.0.1:0?wait=0s") as found:
+        yield found
+
+
+def port_of(exporter: Serving) -> int:
+    return int(exporter.said().partition("receives on http://127.0.0.1:")[2].partition("/")[0])
+
+
+def peak_of(exporter: Serving) -> int:
+    """The most memory that the process has had, bytes."""
+    status = Path(f"/proc/{exporter.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+# Before and after decompression.
+
+
+def test_bodies_are_bounded_before_and_after_decompression_and_so_is_the_memory(exporter: Serving) -> None:
+    port = port_of(exporter)
+    assert post(port, body(call(1))).status == 200
+    before = peak_of(exporter)
+
+    said_long = post(port, b"\0" * (CAP + 1))
+    bomb = gzip.compress(b"\0" * (200 * MIB), 9)
+    assert len(bomb) < MIB
+    unpacked_long = post(port, bomb, JSON, Content_Encoding="gzip")
+
+    for answer in (said_long, unpacked_long):
+        assert answer.status == 413
+        assert b"20 MiB" in answer.body
+    assert json.loads(unpacked_long.body)["code"] == 8
+    assert peak_of(exporter) - before < 2 * CAP
+    assert exporter.value("agentgauge_bad_records_total", reason="too_large") in (0, 2)  # born at 0
+    assert exporter.value("agentgauge_bad_records_total", reason="too_large") == 2
+
+
+def test_a_body_that_says_no_length_is_bounded_as_it_comes(waiting: tuple[Receiver, int]) -> None:
+    connection = connect(waiting[1])
+    chunks = (b"\0" * MIB for _ in range(21))
+    connection.request("POST", "/v1/traces", chunks, {"Content-Type": PROTOBUF}, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+def test_a_body_of_just_the_size_is_taken(exporter: Serving) -> None:
+    port = port_of(exporter)
+    small = body(call(1))
+    # A field that nobody knows makes up the rest: number 1000, a text.
+    rest = CAP - len(small) - 6
+    sent = (
+        small + b"\xc2\x3e" + bytes([rest & 0x7F | 0x80, rest >> 7 & 0x7F | 0x80, rest >> 14 & 0x7F | 0x80, rest >> 21])
+    )
+    sent += b"\0" * rest
+    assert len(sent) == CAP
+    assert post(port, gzip.compress(sent, 1), Content_Encoding="gzip").status == 200
+    assert post(port, sent + b"\0").status == 413
+
+
+# Overload.
+
+
+def test_when_too_much_waits_a_request_is_asked_to_come_again(
+    waiting: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver, port = waiting
+    monkeypatch.setattr(upload, "HELD_BYTES", MIB)
+    large = b"\0" * (700 * 1024)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(post, port, large)
+        receiver.wait(10)
+
+        refused = post(port, large)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
+
+        receiver.poll()  # read, and still held: it is not committed
+        assert post(port, large).status == 503
+        receiver.poll()
+        assert first.result(10).status == 200
+        # The room is free again.
+        second = pool.submit(post, port, large)
+        receiver.wait(10)
+        assert len(receiver.poll().records) == 1
+        receiver.poll()
+        assert second.result(10).status == 200
+
+
+# Slow and many.
+
+
+def test_a_body_that_does_not_come_is_given_up(waiting: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    receiver, port = waiting
+    monkeypatch.setattr(upload, "BODY_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head(100) + b"\x0a")
+        answer = b"".join(iter(lambda: client.recv(4096), b""))  # to its end: the connection is closed
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+    assert receiver.poll().bad == {"too_slow": 1}
+
+
+def test_at_the_end_a_body_that_is_coming_in_is_asked_to_come_again() -> None:
+    with receiving() as (receiver, port), socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head(100) + b"\x0a")
+        until(lambda: len(receiver._server._held.limits) == 1, "the body is being read", 10)
+        began = time.monotonic()
+        receiver.close()
+        assert time.monotonic() - began < 1
+        assert client.recv(4096).startswith(b"HTTP/1.1 503 ")
+
+
+def head(size: int) -> bytes:
+    return f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {size}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/traces HTTP/1.1\r\nHost:"])
+def test_a_connection_without_a_request_is_closed(
+    waiting: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", waiting[1]), timeout=10) as client:
+        client.sendall(sent)
+        began = time.monotonic()
+        with pytest.raises(ConnectionResetError):
+            assert client.recv(1) == b""
+            raise ConnectionResetError
+        assert time.monotonic() - began < 5
+
+
+def test_when_there_are_too_many_the_one_that_waited_longest_makes_room(
+    waiting: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = waiting[1]
+    monkeypatch.setattr(connections, "CONNECTIONS", 3)
+    with ExitStack() as clients:
+
+        def client(sent: bytes) -> socket.socket:
+            found = clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            found.sendall(sent)
+            return found
+
+        busy = [client(head(100)) for _ in range(2)]
+        await_connections(waiting[0], 2)
+        idle = client(b"")
+        await_connections(waiting[0], 3)
+
+        assert post(port, b"", method="GET").status == 405
+
+        assert closed(idle)
+        assert not any(closed(one) for one in busy)
+
+
+def await_connections(receiver: Receiver, many: int) -> None:
+    held = receiver._server._server.server_state.connections
+    until(lambda: len(held) == many, "the connections are there", 10)
+
+
+def closed(client: socket.socket) -> bool:
+    """Whether the other end has closed; a live one has nothing to say."""
+    client.settimeout(0.2)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def test_a_scrape_is_answered_within_a_second_while_a_thousand_slow_connections_come(exporter: Serving) -> None:
+    port = port_of(exporter)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+    took: list[float] = []
+
+    def scrape() -> None:
+        began = time.monotonic()
+        exporter.page()
+        took.append(time.monotonic() - began)
+
+    exporter.page()
+    with ExitStack() as clients:
+        slow = []
+        for number in range(1000):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            # A third says nothing, a third sends a head, a third a body, byte by byte.
+            sent = (b"", b"POST /v1/traces HTTP/1.1\r\nX-Slow: ", head(10_000))[number % 3]
+            client.sendall(sent)
+            slow.append((client, b"\0" if number % 3 == 2 else b"x" if number % 3 else b""))
+            if number % 100 == 99:
+                for other, byte in slow:
+                    trickle(other, byte)
+                scrape()
+        # Whoever has something to say is heard, the sooner or the later.
+        until(lambda: answered(port), "a client is answered among a thousand slow ones", 30)
+        scrape()
+        assert max(took) < 1.0, took
+        descriptors = len(list(Path(f"/proc/{exporter.process.pid}/fd").iterdir()))
+        assert descriptors < 500
+        began = time.monotonic()
+        assert exporter.stop() == 0
+        assert time.monotonic() - began < 5
+    assert "Traceback" not in exporter.said()
+
+
+def trickle(client: socket.socket, byte: bytes) -> None:
+    try:
+        client.send(byte)
+    except OSError:
+        return  # it had to make room
+
+
+def answered(port: int) -> bool:
+    try:
+        return post(port, body(call(1))).status == 200
+    except OSError:
+        return False
