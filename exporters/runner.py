@@ -19,11 +19,14 @@ from exporters.pricing import Prices
 from exporters.reconcile import Reconciliation
 from exporters.runs import OpenTrace, Outcome, Runs
 from exporters.scrapers import Scrapers
+from exporters.settling import Settling
 from exporters.sources import Batch, Source, SourceError, Translated
 from exporters.span import Span
 from exporters.state import DATABASE, Change, State, ZoneChangedError, damaged
 
 POLL_SECONDS = 5.0
+# How often what waits for its trace is looked at.
+SETTLE_SECONDS = 0.5
 RETRY_SECONDS = 2.0
 
 log = logging.getLogger("agentgauge")
@@ -79,6 +82,11 @@ class Runner:
         self._runs = {
             source.name: Runs(source.price or Prices(source.name), self._recall(source.name), idle=idle)
             for source in sources
+        }
+        self._settling = {
+            source.name: Settling(source.settles, self._runs[source.name].awaited)
+            for source in sources
+            if source.settles is not None
         }
         self._problems: dict[str, str] = {}
         # Raised whenever the state was opened anew: readers then go back to the committed cursor.
@@ -179,7 +187,7 @@ class Runner:
                     raise SourceError(batch.problem)
                 found = source.spans(batch.records)
                 with self._lock:
-                    self._commit(source, batch, found)
+                    self._commit(source, batch, found, last=not batch.more)
                     self._tell(source, batch)
                 progress(source, batch.size)
                 more = batch.more
@@ -212,13 +220,33 @@ class Runner:
                 continue
             # After a failed commit there is something to read, whatever the store says.
             if not more and self._state is not None and generation == self._generation:
-                source.reader.wait(POLL_SECONDS)
+                self._wait(source, generation)
+
+    def _wait(self, source: Source, generation: int) -> None:
+        """Wait for something to read; what waits for its trace is settled meanwhile."""
+        until, settling = time.monotonic() + POLL_SECONDS, self._settling.get(source.name)
+        while settling is not None and settling.waiting and not self._stop.is_set():
+            began = time.monotonic()
+            source.reader.wait(SETTLE_SECONDS)
+            waited = time.monotonic() - began >= SETTLE_SECONDS
+            if not waited or until - time.monotonic() < SETTLE_SECONDS:
+                return
+            if not self._take(source, Batch([], {}), Translated([], 0, {}), generation):
+                return
+        source.reader.wait(max(0.0, until - time.monotonic()))
 
     def _step(self, source: Source, generation: int) -> bool:
         """Read, count and commit one batch; return whether there is more to read right now."""
         began = time.perf_counter()
         batch = source.reader.poll()
         found = source.spans(batch.records)
+        if not self._take(source, batch, found, generation):
+            return False
+        self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
+        return batch.more
+
+    def _take(self, source: Source, batch: Batch, found: Translated, generation: int) -> bool:
+        """Count and commit a batch, and say how the source is doing; return whether that could be done."""
         with self._lock:
             if generation != self._generation or self._state is None:
                 return False
@@ -234,15 +262,18 @@ class Runner:
             if self._blamed == source.name:
                 self._works()
             self._tell(source, batch)
-        self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
-        return batch.more
+        return True
 
-    def _commit(self, source: Source, batch: Batch, found: Translated) -> None:
-        """Count a batch and commit it. Raises StateError."""
+    def _commit(self, source: Source, batch: Batch, found: Translated, *, last: bool = False) -> None:
+        """Count a batch and commit it; `last` says that no other will come. Raises StateError."""
         name, runs, totals = source.name, self._runs[source.name], self.aggregate
         now = self._now()
-        outcome = runs.add(found.spans, now)
-        self._count(name, outcome)
+        settling = self._settling.get(name)
+        if settling is None:
+            self._count(name, runs.add(found.spans, now))
+        else:
+            groups = settling.add(found.spans, now, more=batch.more)
+            self._count(name, runs.settle(groups + settling.settle_all() if last else groups, now))
         if found.records:
             totals.count(name, "agentgauge_records", by=found.records)
         if batch.late:
@@ -255,7 +286,8 @@ class Runner:
             self._count(name, runs.sweep(now))
         if catches_up:
             totals.catch_up(name)
-        if not (batch.cursor or runs.changed or totals.changed or catches_up):
+        waits = settling is not None and settling.changed
+        if not (batch.cursor or runs.changed or totals.changed or catches_up or waits):
             return
         began = time.perf_counter()
         # What does not outlive the process is not even written out.
@@ -269,6 +301,7 @@ class Runner:
             newest=runs.newest,
             ledger=self.ledger.changes() if self._lasting else (),
             since=now - source.since if source.since else 0.0,
+            waiting=settling.changes() if settling is not None else None,
         )
         self._open_or_raise().commit(change, blobs)
         totals.committed(blobs)
@@ -293,8 +326,13 @@ class Runner:
         kinds = Counter(span.kind for span in outcome.ended if not span.usage_only)
         for kind, count in kinds.items():
             self.aggregate.count(name, "agentgauge_spans", kind, count)
-        if outcome.repeated:
-            self.aggregate.count(name, "agentgauge_repeated_spans", by=outcome.repeated)
+        for metric, count in (
+            ("agentgauge_repeated_spans", outcome.repeated),
+            ("agentgauge_wrapper_spans", outcome.wrappers),
+            ("agentgauge_spans_without_ancestor", outcome.adrift),
+        ):
+            if count:
+                self.aggregate.count(name, metric, by=count)
 
     def _tell(self, source: Source, batch: Batch) -> None:
         """Say on the page how a source is doing."""
@@ -311,6 +349,8 @@ class Runner:
         tell(f"agentgauge_source_backlog_{source.reader.unit}", source.reader.backlog(), name)
         tell("agentgauge_source_lag_seconds", max(0.0, now - newest) if batch.more and newest else 0, name)
         tell("agentgauge_open_runs", len(self._runs[name].open), name)
+        if name in self._settling:
+            tell("agentgauge_waiting_spans", self._settling[name].spans, name)
         if newest:
             tell("agentgauge_source_newest_record_timestamp_seconds", newest, name)
         if not batch.problem:
@@ -386,6 +426,8 @@ class Runner:
         self.aggregate.caught_up = set(self._caught_up)
         for name, committed in found.items():
             self._runs[name].restore(committed.open, committed.newest)
+            if name in self._settling:
+                self._settling[name].restore(committed.waiting)
             self._cursors[name] = committed.cursor
             self.health.set("agentgauge_source_caught_up", int(committed.caught_up), name)
         if state.created:

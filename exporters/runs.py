@@ -1,11 +1,12 @@
 """Open runs: pairs starts with ends, counts each span once, closes a run that ended or was abandoned."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
 from exporters.span import Span
+from exporters.tree import Group
 
 # A run without a new record for this long, by the records' own times, has been abandoned.
 IDLE_SECONDS = 3600.0
@@ -47,14 +48,22 @@ class OpenTrace(msgspec.Struct, omit_defaults=True):
     held: Span | None = None
     # What calls took that ended before any run of the trace was seen: the run's, when it is.
     early: OpenRun | None = None
+    # Of a tree-shaped store: what was counted below a span that has not come. A run's, when it is one.
+    missing: dict[str, OpenRun] = {}
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a batch: spans to count, and how many ends had been counted before."""
+    """What came of a batch: spans to count, and how many ends had been counted before.
+
+    Of tree-shaped stores also how many model calls only wrapped others, and how many spans were
+    counted although the one above them had not come.
+    """
 
     ended: list[Span] = field(default_factory=list)
     repeated: int = 0
+    wrappers: int = 0
+    adrift: int = 0
 
 
 @dataclass(slots=True)
@@ -158,6 +167,90 @@ class Runs:
             self._abandon(next(iter(traces)), outcome)
         return outcome
 
+    def settle(self, groups: Iterable[Group], now: float) -> Outcome:
+        """Count spans of a tree-shaped store, whose traces were waited for."""
+        outcome = Outcome()
+        before = self.newest
+        for group in groups:
+            if group.spans:
+                self._settle(group, before, now, outcome)
+        while len(self.open) > OPEN_TRACES:
+            self._abandon(next(iter(self.open)), outcome)
+        return outcome
+
+    def awaited(self, trace_id: str) -> Container[str]:
+        """Return the ids of the spans that have not come and below which something was counted."""
+        trace = self.open.get(trace_id)
+        return trace.missing if trace is not None else ()
+
+    def _settle(self, group: Group, before: float, now: float, outcome: Outcome) -> None:
+        trace_id, times = group.trace_id, [span.time for span in group.spans]
+        oldest, self.newest = min(times), max(self.newest, *times)
+        trace = self.open.get(trace_id)
+        if trace is None:
+            trace = self.open[trace_id] = self._opened(trace_id, oldest if oldest > before else 0.0)
+        elif oldest < trace.unasked:
+            self._remember(trace_id, trace)
+        self.changed.add(trace_id)
+        trace.touched = now
+        for span in group.spans:
+            span_id = span.span_id
+            if span_id in trace.counted:
+                outcome.repeated += span.ended and span.kind != "part"
+                continue
+            if not span.ended:
+                trace.runs[span_id] = OpenRun(span)
+            elif span.kind == "run":
+                self._settle_run(trace, span, outcome)
+            elif span.kind != "part":
+                self._settle_call(trace, span, outcome)
+            outcome.adrift += span.ended and span_id in group.adrift
+            below = trace.missing.pop(span_id, None) if trace.missing else None
+            if below is not None:
+                _take_over(trace.runs.get(span_id) or _run_above(trace, span), below)
+        if len(trace.counted) > SPANS_A_TRACE:
+            self._shorten(trace_id, trace)
+        self._let_go(trace_id)
+
+    def _settle_call(self, trace: OpenTrace, span: Span, outcome: Outcome) -> None:
+        """Count a call or a score of a tree-shaped store, and add a call to its run."""
+        trace.counted[span.span_id] = None
+        if span.kind == "score":
+            outcome.ended.append(span)
+            return
+        run = _run_above(trace, span)
+        span.agent = span.agent or run.span.agent
+        outcome.wrappers += span.usage_only
+        if span.kind == "tool":
+            run.tool_calls += 1
+        else:
+            used = _tokens(span) is not None or span.cost is not None
+            if span.usage_only and not used:
+                return
+            self._price(span)
+            _add_usage(trace, run, span)
+            run.has_usage = run.has_usage or used
+            run.inference_calls += not span.usage_only
+        outcome.ended.append(span)
+
+    def _settle_run(self, trace: OpenTrace, span: Span, outcome: Outcome) -> None:
+        """Count a run of a tree-shaped store. Usage that it says is that of all below it, where that says any."""
+        run = trace.runs.pop(span.span_id)
+        trace.counted[span.span_id] = None
+        if not run.has_usage:
+            self._count_usage_of_run(run, span, outcome)
+        if run.has_usage:
+            _run_above(trace, span).has_usage = True
+        _fill_run(span, run)
+        outcome.ended.append(span)
+
+    def _shorten(self, trace_id: str, trace: OpenTrace) -> None:
+        """Leave the oldest half of a trace's counted spans to the state."""
+        oldest = list(trace.counted)[: len(trace.counted) - SPANS_A_TRACE // 2]
+        trace.counted = dict.fromkeys(list(trace.counted)[len(oldest) :])
+        trace.recalled = -1
+        self._put_away(trace_id, oldest, complete=False)
+
     def sweep(self, now: float) -> Outcome:
         """Close what has been idle too long, and count ends that were held long enough."""
         outcome = Outcome()
@@ -196,7 +289,7 @@ class Runs:
     def _let_go(self, trace_id: str) -> None:
         """Close again a trace that was only opened to drop what had been counted before."""
         trace = self.open.get(trace_id)
-        if trace is None or trace.runs or trace.starts or trace.held is not None:
+        if trace is None or trace.runs or trace.starts or trace.missing or trace.held is not None:
             return
         if len(trace.counted) == trace.recalled and trace_id not in self.closed:
             del self.open[trace_id]
@@ -209,10 +302,7 @@ class Runs:
         counted = trace.counted
         counted[span.span_id] = None
         if len(counted) > SPANS_A_TRACE:
-            oldest = list(counted)[: len(counted) - SPANS_A_TRACE // 2]
-            trace.counted = dict.fromkeys(list(counted)[len(oldest) :])
-            trace.recalled = -1
-            self._put_away(span.trace_id, oldest, complete=False)
+            self._shorten(span.trace_id, trace)
         run = trace.runs[span.parent_id] if span.parent_id in trace.runs else self._run_of(trace, span)
         if span.kind == "inference":
             if start is not None and not (span.model and span.agent and span.provider):
@@ -331,6 +421,25 @@ class Runs:
         if waiting is not None and not complete:
             spans, complete = dict.fromkeys([*waiting.spans, *spans]), waiting.complete
         self.closed[trace_id] = Closed(spans, complete)
+
+
+def _run_above(trace: OpenTrace, span: Span) -> OpenRun:
+    """Return the run that a settled span names as its parent; what is kept for one that has not come;
+    and otherwise nobody's."""
+    parent = span.parent_id
+    if parent in trace.runs:
+        return trace.runs[parent]
+    nobody = OpenRun(Span("run", False, "", ""))
+    return trace.missing.setdefault(parent, nobody) if parent and parent not in trace.counted else nobody
+
+
+def _take_over(run: OpenRun, below: OpenRun) -> None:
+    """Add to a run what was counted below a span before that came."""
+    run.inference_calls += below.inference_calls
+    run.tool_calls += below.tool_calls
+    run.tokens = None if run.tokens is None or below.tokens is None else run.tokens + below.tokens
+    run.cost = None if run.cost is None or below.cost is None else run.cost + below.cost
+    run.has_usage = run.has_usage or below.has_usage
 
 
 def _begun(trace: OpenTrace, span: Span) -> OpenRun:

@@ -14,9 +14,14 @@ from exporters import counted, ledger
 from exporters.aggregate import Key
 from exporters.lock import StateError, lock
 from exporters.runs import Closed, OpenTrace
+from exporters.settling import Arrived, Changes
 
 DATABASE = "state.db"
 
+# The spans of one trace that came in one batch and wait for the rest of it, in the order of coming.
+_WAITING = """
+CREATE TABLE waiting (source TEXT, number INTEGER, spans BLOB, PRIMARY KEY (source, number)) WITHOUT ROWID;
+"""
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 -- A part is the name of a file, say, which need not be UTF-8.
@@ -31,11 +36,12 @@ INSERT INTO meta VALUES ('shown', 0), ('opened', 0);
 
 # What each later format added: the first takes format 1 to 2, and so on. What stands here stays as it is; more
 # is put behind it. A database of an older format is brought up when it is opened.
-_ADDED = (ledger.SCHEMA,)
+_ADDED = (ledger.SCHEMA, _WAITING)
 VERSION = 1 + len(_ADDED)
 
-_encode_trace = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 _decode_trace = msgspec.msgpack.Decoder(OpenTrace).decode
+_decode_waiting = msgspec.msgpack.Decoder(list[Arrived]).decode
 
 # What reading a row raises when something else is in it than was written.
 _WRONG = (sqlite3.Error, msgspec.MsgspecError, TypeError, ValueError)
@@ -50,6 +56,7 @@ class SourceState:
     open: dict[str, OpenTrace] = field(default_factory=dict)
     caught_up: bool = False
     newest: float = 0.0
+    waiting: dict[int, list[Arrived]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -65,6 +72,7 @@ class Change:
     # Rows of the ledger, and from when on the source's days are whole if that is not known yet.
     ledger: Sequence[Sequence[str | float]] = ()
     since: float = 0.0
+    waiting: Changes | None = None
 
 
 class ZoneChangedError(StateError):
@@ -148,6 +156,8 @@ class State:
             found.cursor = {part.decode("utf-8", "surrogateescape"): value for part, value in parts}
             rows = self._db.execute("SELECT trace, value FROM open_traces WHERE source = ?", (name,))
             found.open = {trace: _decode_trace(value) for trace, value in rows}
+            rows = self._db.execute("SELECT number, spans FROM waiting WHERE source = ?", (name,))
+            found.waiting = {number: _decode_waiting(spans) for number, spans in rows}
         except _WRONG as error:
             raise self._error(error) from None
         return found
@@ -245,13 +255,19 @@ class State:
         gone = [row[:2] for row in parts if not row[2]]
         db.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", moved)
         db.executemany("DELETE FROM cursors WHERE source = ? AND part = ?", gone)
-        still_open = [(source, trace, _encode_trace(value)) for trace, value in change.open.items() if value]
+        still_open = [(source, trace, _encode(value)) for trace, value in change.open.items() if value]
         ended = [(source, trace) for trace, value in change.open.items() if not value]
         db.executemany("INSERT OR REPLACE INTO open_traces VALUES (?, ?, ?)", still_open)
         db.executemany("DELETE FROM open_traces WHERE source = ? AND trace = ?", ended)
         self._counted.write(source, change.closed)
         ledger.write(db, change.ledger)
         db.execute("INSERT OR IGNORE INTO ledger_since VALUES (?, ?)", (source, change.since))
+        if change.waiting is not None and self._lasting:
+            waiting = [(source, number, _encode(spans)) for number, spans in change.waiting.new.items()]
+            db.executemany("INSERT INTO waiting VALUES (?, ?, ?)", waiting)
+            db.executemany(
+                "DELETE FROM waiting WHERE source = ? AND number = ?", [(source, n) for n in change.waiting.gone]
+            )
         db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source, int(change.caught_up), change.newest))
 
 

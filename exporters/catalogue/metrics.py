@@ -273,6 +273,18 @@ METRICS = (
         of="source",
     ),
     Metric(
+        name="agentgauge_wrapper_spans",
+        type="counter",
+        help="Model calls that only wrap another one: left out, but for usage that only they know.",
+        of="source",
+    ),
+    Metric(
+        name="agentgauge_spans_without_ancestor",
+        type="counter",
+        help="Spans counted although the span above them had not come: their agent's name may be missing.",
+        of="source",
+    ),
+    Metric(
         name="agentgauge_bad_records",
         type="counter",
         help="Records that could not be used, by reason.",
@@ -423,6 +435,13 @@ METRICS = (
         name="agentgauge_open_runs",
         type="gauge",
         help="Traces with a run or a call that has not ended.",
+        of="exporter",
+        own_labels=("source",),
+    ),
+    Metric(
+        name="agentgauge_waiting_spans",
+        type="gauge",
+        help="Spans that wait for the rest of their trace before they are counted.",
         of="exporter",
         own_labels=("source",),
     ),

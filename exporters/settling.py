@@ -1,0 +1,254 @@
+"""Where spans of tree-shaped stores wait for the rest of their trace, until what stands above them is known."""
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+import msgspec
+
+from exporters.span import Span
+from exporters.tree import Group, Known, settle
+
+# A trace that seems whole has been quiet for this long: a process may tell of the root before another
+# has told of all that is below it.
+QUIET_SECONDS = 1.0
+# What waits at once, of one source; past it the trace that came first is settled.
+TRACES = 10_000
+SPANS = 100_000
+# Spans that were settled, whose place in the tree is remembered for those that come late.
+REMEMBERED = 50_000
+
+
+class Arrived(msgspec.Struct, array_like=True):
+    """A span that waits, since a Unix time."""
+
+    at: float
+    span: Span
+
+
+@dataclass(slots=True)
+class Waiting:
+    """The spans of a trace that wait, by id."""
+
+    arrived: dict[str, Arrived] = field(default_factory=dict)
+    # Parents that have not come, and whether a root has, or something that was settled before.
+    missing: set[str] = field(default_factory=set)
+    rooted: bool = False
+    touched: float = 0.0
+    # The number of the batch that touched it last.
+    batch: int = 0
+    # The second in which it is due, whole or not.
+    due: int = 0
+    # The rows of the state that it is in, and what is in none yet.
+    rows: list[int] = field(default_factory=list)
+    fresh: list[Arrived] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a commit has to keep of what waits: rows that go, and rows that are new, by number."""
+
+    gone: list[int]
+    new: dict[int, list[Arrived]]
+
+
+class Settling:
+    """The waiting spans of one source.
+
+    A trace is settled when its root and every parent are there and nothing more came for a moment; a
+    span that has waited for `seconds` is settled with those of its trace that it hangs together with.
+    `awaited` tells the ids of spans of a trace under which something was counted before they came.
+    """
+
+    def __init__(self, seconds: float, awaited: Callable[[str], Container[str]]) -> None:
+        self._seconds = seconds
+        self._awaited = awaited
+        self.restore({})
+
+    def restore(self, rows: Mapping[int, list[Arrived]]) -> None:
+        """Go back to a committed state: what waited, by the number of its row."""
+        # In the order of their first span.
+        self.waiting: dict[str, Waiting] = {}
+        self.spans = 0
+        self._known: dict[str, Known] = {}
+        self._remembered = 0
+        # Traces that seem whole, in the order of their last span; and all, by the second they are due.
+        self._whole: dict[str, None] = {}
+        self._due: dict[int, dict[str, None]] = {}
+        self._changed: dict[str, None] = {}
+        self._gone: list[int] = []
+        self._row = max(rows, default=0)
+        self._batch = 0
+        # Whether the store was read to its end since: until then what is missing may be in its backlog.
+        self._current = False
+        for number, spans in sorted(rows.items()):
+            for arrived in spans:
+                self._put(arrived)
+            trace = self.waiting[spans[0].span.trace_id]
+            trace.rows.append(number)
+            trace.fresh = []
+        for trace_id in self.waiting:
+            self._look(trace_id)
+        self._changed = {}
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self._changed or self._gone)
+
+    def changes(self) -> Changes:
+        """Return what the next commit has to keep; after one that failed, `restore` what was committed."""
+        new = {}
+        for trace_id in self._changed:
+            trace = self.waiting.get(trace_id)
+            if trace is not None and trace.fresh:
+                self._row += 1
+                trace.rows.append(self._row)
+                new[self._row], trace.fresh = trace.fresh, []
+        gone, self._gone, self._changed = self._gone, [], {}
+        return Changes(gone, new)
+
+    def add(self, spans: Iterable[Span], now: float, *, more: bool) -> list[Group]:
+        """Take the spans of a batch at a Unix time; return what is settled now.
+
+        `more` says that the batch was not the last that the store has at the moment.
+        """
+        self._batch += 1
+        touched: dict[str, None] = {}
+        for span in spans:
+            self._put(Arrived(now, span))
+            touched[span.trace_id] = None
+        for trace_id in touched:
+            self._look(trace_id)
+        self._current = self._current or not more
+        groups = self._settle_whole(now)
+        if self._current:
+            groups += self._settle_due(now)
+        while len(self.waiting) > TRACES or self.spans > SPANS:
+            groups.append(self._settle(next(iter(self.waiting))))
+        return groups
+
+    def settle_all(self) -> list[Group]:
+        """Settle everything that waits: nothing more will come."""
+        return [self._settle(trace_id) for trace_id in list(self.waiting)]
+
+    def _put(self, arrived: Arrived) -> None:
+        span = arrived.span
+        trace_id, span_id, parent = span.trace_id, span.span_id, span.parent_id
+        trace = self.waiting.get(trace_id)
+        if trace is None:
+            trace = self.waiting[trace_id] = Waiting()
+            self._be_due(trace_id, trace, arrived.at + self._seconds)
+        known = self._known.get(trace_id)
+        before = trace.arrived.get(span_id)
+        if before is None:
+            self.spans += 1
+        else:
+            arrived = Arrived(before.at, span)
+        trace.arrived[span_id] = arrived
+        trace.fresh.append(arrived)
+        trace.missing.discard(span_id)
+        if not parent:
+            trace.rooted = trace.rooted or span.kind != "score" or (known is not None and known.root != "")
+        elif known is not None and parent in known.links:
+            trace.rooted = True
+        elif parent not in trace.arrived:
+            trace.missing.add(parent)
+        trace.touched, trace.batch = max(trace.touched, arrived.at), self._batch
+        self._changed[trace_id] = None
+
+    def _look(self, trace_id: str) -> None:
+        """See whether a trace that was touched seems whole."""
+        trace = self.waiting[trace_id]
+        self._whole.pop(trace_id, None)
+        if trace.rooted and not trace.missing:
+            self._whole[trace_id] = None
+
+    def _be_due(self, trace_id: str, trace: Waiting, at: float) -> None:
+        trace.due = ceil(at)
+        self._due.setdefault(trace.due, {})[trace_id] = None
+
+    def _settle_whole(self, now: float) -> list[Group]:
+        """Settle traces that seem whole and were quiet; while a backlog is read, for one batch."""
+        groups = []
+        for trace_id in list(self._whole):
+            trace = self.waiting[trace_id]
+            # Times to come are those of a clock that was put back since.
+            waits = now - QUIET_SECONDS < trace.touched <= now if self._current else trace.batch == self._batch
+            if waits:
+                break
+            groups.append(self._settle(trace_id))
+        return groups
+
+    def _settle_due(self, now: float) -> list[Group]:
+        """Settle what has waited long enough."""
+        seconds = [second for second in self._due if not now < second <= now + self._seconds + 1]
+        due = [trace_id for second in seconds for trace_id in self._due.pop(second)]
+        return [self._settle_old(trace_id, now) for trace_id in due]
+
+    def _settle_old(self, trace_id: str, now: float) -> Group:
+        """Settle of a trace what has waited long enough, with what it hangs together with; all, if
+        nothing is missing of the rest."""
+        trace = self.waiting[trace_id]
+        top = _tops(trace)
+        old = {top[id_] for id_, a in trace.arrived.items() if not now - self._seconds < a.at <= now}
+        rest = {id_: arrived for id_, arrived in trace.arrived.items() if top[id_] not in old}
+        if not rest or _is_whole(rest):
+            return self._settle(trace_id)
+        spans = {id_: arrived.span for id_, arrived in trace.arrived.items() if id_ not in rest}
+        self._leave(trace_id, trace)
+        for arrived in rest.values():
+            self._put(arrived)
+        left = self.waiting[trace_id]
+        self._due[left.due].pop(trace_id)
+        oldest = min(arrived.at for arrived in rest.values())
+        # Not at once again, so that a trace whose spans come one by one is not gone through for each.
+        self._be_due(trace_id, left, max(oldest + self._seconds, now + 1))
+        self._look(trace_id)
+        return self._grouped(trace_id, spans)
+
+    def _settle(self, trace_id: str) -> Group:
+        """Settle all that waits of a trace."""
+        trace = self.waiting[trace_id]
+        self._leave(trace_id, trace)
+        return self._grouped(trace_id, {id_: arrived.span for id_, arrived in trace.arrived.items()})
+
+    def _leave(self, trace_id: str, trace: Waiting) -> None:
+        del self.waiting[trace_id]
+        self.spans -= len(trace.arrived)
+        self._whole.pop(trace_id, None)
+        self._due.get(trace.due, {}).pop(trace_id, None)
+        self._gone += trace.rows
+
+    def _grouped(self, trace_id: str, spans: dict[str, Span]) -> Group:
+        """Make the group to be counted, and remember where its spans stand."""
+        known = self._known.pop(trace_id, None) or Known()
+        self._remembered -= len(known.links) + len(known.inner)
+        group = settle(trace_id, spans, known, self._awaited(trace_id))
+        self._known[trace_id] = known
+        self._remembered += len(known.links) + len(known.inner)
+        while self._remembered > REMEMBERED:
+            oldest = self._known.pop(next(iter(self._known)))
+            self._remembered -= len(oldest.links) + len(oldest.inner)
+        return group
+
+
+def _tops(trace: Waiting) -> dict[str, str]:
+    """Return for each waiting span the topmost one above it that waits too."""
+    top: dict[str, str] = {}
+    for span_id in trace.arrived:
+        path: dict[str, None] = {}
+        at = span_id
+        while at in trace.arrived and at not in top and at not in path:
+            path[at] = None
+            at = trace.arrived[at].span.parent_id
+        above = top.get(at) or next(reversed(path), "")
+        top.update(dict.fromkeys(path, above))
+    return top
+
+
+def _is_whole(spans: Mapping[str, Arrived]) -> bool:
+    """Whether there is a root, and no parent is missing."""
+    rooted = any(not arrived.span.parent_id and arrived.span.kind != "score" for arrived in spans.values())
+    parents = (arrived.span.parent_id for arrived in spans.values())
+    return rooted and all(parent in spans for parent in parents if parent)

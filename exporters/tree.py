@@ -1,0 +1,241 @@
+"""Trees of spans: what those above a span say, which calls only wrap others, and in which order they count."""
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+import msgspec
+
+from exporters.span import Kind, Span
+
+
+@dataclass(slots=True)
+class Group:
+    """Spans of one trace that are counted together: runs begin, calls in the order of time, runs end.
+
+    The parent of each is the run of this group that it belongs to, or the span above it that has not
+    come, or nothing. `adrift` are the ids of those that nothing is known above of although there should be.
+    """
+
+    trace_id: str
+    spans: list[Span]
+    adrift: set[str] = field(default_factory=set)
+
+
+class Link(msgspec.Struct, gc=False):
+    """What is remembered of a span that was settled: what stands above it, and what it says to those below."""
+
+    kind: Kind
+    parent: str
+    agent: str
+    agent_version: str
+    environment: str
+    prompt: str
+    prompt_version: str
+    # Of a model call: whether it was counted as one, and whether its usage is known.
+    counted: bool = False
+    used: bool = False
+
+
+@dataclass(slots=True)
+class Known:
+    """What is remembered of one trace. `inner` are spans that have not come and have model calls in them,
+    and whether those had usage."""
+
+    links: dict[str, Link] = field(default_factory=dict)
+    inner: dict[str, bool] = field(default_factory=dict)
+    root: str = ""
+
+
+class Above(msgspec.Struct, gc=False):
+    """What a span finds above it: of each the nearest that there is."""
+
+    agent: str = ""
+    agent_version: str = ""
+    environment: str = ""
+    prompt: str = ""
+    prompt_version: str = ""
+    run: str = ""
+    # A model call, or a span that has not come and may be one, with nothing but parts between.
+    call: str = ""
+    # The span above that has not come.
+    missing: str = ""
+
+
+@dataclass(slots=True)
+class _Inner:
+    """The model calls within another: whether one has usage, and the one, if there is only one."""
+
+    used: bool
+    only: Span | None
+
+
+_TOP = Above()
+
+
+def settle(trace_id: str, spans: dict[str, Span], known: Known, awaited: Container[str]) -> Group:
+    """Make of spans of a trace, by id, what is to be counted; what is `known` of the trace grows by them.
+
+    Parts are left out but for those that are `awaited`, under which something was counted before.
+    Takes time in proportion to the spans and to what is known, also where they are each other's parents.
+    """
+    _remember(spans, known)
+    above = _look_up(spans, known)
+    _unwrap(spans, above, known)
+    return _in_order(trace_id, spans, above, known, awaited)
+
+
+def _remember(spans: dict[str, Span], known: Known) -> None:
+    for span in spans.values():
+        if not span.parent_id and span.kind != "score":
+            known.root = known.root or span.span_id
+    for span_id, span in spans.items():
+        before = known.links.get(span_id)
+        if before is not None and before.kind == "inference" and not before.counted:
+            known.inner[span_id] = before.used
+        known.links[span_id] = Link(
+            span.kind,
+            known.root if span.kind == "score" and not span.parent_id else span.parent_id,
+            span.agent,
+            span.agent_version,
+            span.environment,
+            span.prompt,
+            span.prompt_version,
+        )
+
+
+def _look_up(spans: dict[str, Span], known: Known) -> dict[str, Above]:
+    """Return what stands above each span, in an order in which parents come before their children."""
+    links = known.links
+    # By span: what those below it find; and what it finds itself.
+    below: dict[str, Above] = {}
+    found: dict[str, Above] = {}
+    for span_id in spans:
+        path: dict[str, Link] = {}
+        at = span_id
+        while at in links and at not in below and at not in path:
+            path[at] = links[at]
+            at = links[at].parent
+        above = below.get(at)
+        if above is None:
+            above = _TOP if not at or at in path else Above(call=at, missing=at)
+        for way, link in reversed(path.items()):
+            if way in spans:
+                found[way] = above
+            above = below[way] = _below(above, way, link)
+    return found
+
+
+def _below(above: Above, span_id: str, link: Link) -> Above:
+    """Return what the spans below one find, from what that one finds and says."""
+    run = span_id if link.kind == "run" else above.run
+    call = span_id if link.kind == "inference" else above.call if link.kind == "part" else ""
+    if not (link.agent or link.environment or link.prompt) and run == above.run and call == above.call:
+        return above
+    named, prompted = (link if link.agent else above), (link if link.prompt else above)
+    return Above(
+        named.agent,
+        named.agent_version,
+        link.environment or above.environment,
+        prompted.prompt,
+        prompted.prompt_version,
+        run,
+        call,
+        above.missing,
+    )
+
+
+def _unwrap(spans: dict[str, Span], above: dict[str, Above], known: Known) -> None:
+    """Mark model calls that only wrap others by `usage_only`, with the usage that is not said within them."""
+    within = {span_id: _Inner(used, None) for span_id, used in known.inner.items()}
+    for span_id in reversed(above):
+        span = spans[span_id]
+        inner = within.pop(span_id, None)
+        known.inner.pop(span_id, None)
+        if span.kind != "inference":
+            continue
+        link, outer_id = known.links[span_id], above[span_id].call
+        outer = known.links.get(outer_id)
+        link.used = has_usage(span)
+        if inner is not None:
+            _wrap(span, inner)
+            link.used = link.used or inner.used
+        elif outer is not None and outer.counted:
+            # What it is within was counted before it came.
+            _wrap(span, _Inner(outer.used, None))
+            outer.used = outer.used or link.used
+        else:
+            link.counted = True
+        if outer_id:
+            others = within.get(outer_id)
+            only = inner.only if inner is not None else span if link.counted else None
+            within[outer_id] = _Inner(link.used, only) if others is None else _Inner(link.used or others.used, None)
+    known.inner.update((span_id, inner.used) for span_id, inner in within.items() if span_id not in known.links)
+
+
+def _wrap(span: Span, inner: _Inner) -> None:
+    """Leave of a call that wraps others only the usage that they do not say; the only one within takes it."""
+    only = inner.only
+    if only is not None and not inner.used and has_usage(span):
+        for name in _USAGE:
+            setattr(only, name, getattr(span, name))
+        only.model, only.provider = only.model or span.model, only.provider or span.provider
+    if inner.used or only is not None:
+        for name in _USAGE:
+            setattr(span, name, None)
+    span.usage_only = True
+
+
+_USAGE = (
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "unsplit_tokens",
+    "cost",
+)  # fmt: skip
+
+
+def has_usage(span: Span) -> bool:
+    """Whether a span says what it took."""
+    return not (
+        span.input_tokens is None and span.output_tokens is None and span.unsplit_tokens is None and span.cost is None
+    )
+
+
+def _in_order(
+    trace_id: str, spans: dict[str, Span], above: dict[str, Above], known: Known, awaited: Container[str]
+) -> Group:
+    # What is adrift in a trace whose root has come belongs to its outermost run, as far as can be known.
+    tops = (id_ for id_, up in above.items() if spans[id_].kind == "run" and not up.run and not up.missing)
+    outermost = next(tops, "")
+    group = Group(trace_id, [])
+    runs: list[Span] = []
+    lost_runs: list[Span] = []
+    rest: list[Span] = []
+    for span_id, up in above.items():
+        span = spans[span_id]
+        if span.kind == "part" and span_id not in awaited:
+            continue
+        _inherit(span, up)
+        if up.run:
+            # A run that was settled before has ended: the span is nobody's.
+            span.parent_id = up.run if up.run in spans else ""
+        else:
+            if up.missing or (span.kind == "score" and not known.root):
+                group.adrift.add(span_id)
+            span.parent_id = up.missing and (outermost or up.missing)
+        (rest if span.kind != "run" else lost_runs if up.missing else runs).append(span)
+    runs += lost_runs
+    rest.sort(key=attrgetter("time"))
+    begins = [msgspec.structs.replace(run, ended=False, time=run.time - (run.duration or 0.0)) for run in runs]
+    group.spans = [*begins, *rest, *reversed(runs)]
+    return group
+
+
+def _inherit(span: Span, above: Above) -> None:
+    """Give a span what only those above it say. A run has a name of its own or none."""
+    if not span.environment:
+        span.environment = above.environment
+    if span.kind == "run":
+        return
+    if not span.agent:
+        span.agent, span.agent_version = above.agent, span.agent_version or above.agent_version
+    if span.kind == "inference" and not span.prompt:
+        span.prompt, span.prompt_version = above.prompt, above.prompt_version
