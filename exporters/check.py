@@ -11,6 +11,7 @@ from exporters.catalogue.model import spoken
 from exporters.feed import PLANS
 from exporters.once import read
 from exporters.sources import Source, Translate, Translated
+from exporters.span import Span
 
 
 @dataclass
@@ -27,7 +28,14 @@ def report(sources: Sequence[Source], aggregate: Aggregate, *, idle: float) -> I
     then the series of each metric. Raises SourceError, OSError or StateError."""
     seen = {source.name: Seen() for source in sources}
     tapped = [replace(source, spans=_tapped(source, seen[source.name])) for source in sources]
-    with read(tapped, aggregate, idle=idle) as runner:
+
+    def counted(name: str, spans: Sequence[Span]) -> None:
+        # In a tree, the name stands on a span above: what has none is known when it is counted.
+        for span in spans if name in trees else ():
+            seen[name].nameless[span.kind] += not span.agent and not span.usage_only
+
+    trees = {source.name for source in sources if source.settles is not None}
+    with read(tapped, aggregate, idle=idle, counted=counted) as runner:
         for source in sources:
             yield from _of_source(source.name, aggregate, seen[source.name], len(runner.open_traces(source.name)))
         yield from _series(aggregate)
@@ -39,7 +47,7 @@ def _tapped(source: Source, seen: Seen) -> Translate:
         for span in found.spans:
             seen.first = min(seen.first or span.time, span.time)
             seen.last = max(seen.last, span.time)
-            if not span.agent:
+            if not span.agent and source.settles is None:
                 seen.nameless[span.kind] += span.ended
         return found
 
@@ -51,6 +59,7 @@ _KINDS = {
     "inference": ("model call", "agentgauge_inference_calls", "agentgauge_inference_errors"),
     "tool": ("tool call", "agentgauge_tool_calls", "agentgauge_tool_errors"),
     "run": ("agent run", "agentgauge_runs", "agentgauge_run_errors"),
+    "score": ("score", "", ""),
 }
 # Reason -> what it means, of one record or many.
 _REASONS = {

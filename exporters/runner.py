@@ -28,6 +28,7 @@ POLL_SECONDS = 5.0
 # How often what waits for its trace is looked at.
 SETTLE_SECONDS = 0.5
 RETRY_SECONDS = 2.0
+_NOTHING = Batch([], {})
 
 log = logging.getLogger("agentgauge")
 
@@ -223,30 +224,30 @@ class Runner:
                 self._wait(source, generation)
 
     def _wait(self, source: Source, generation: int) -> None:
-        """Wait for something to read; what waits for its trace is settled meanwhile."""
-        until, settling = time.monotonic() + POLL_SECONDS, self._settling.get(source.name)
-        while settling is not None and settling.waiting and not self._stop.is_set():
+        """Wait until there may be something to read; what waits for its trace is settled meanwhile."""
+        settling, left = self._settling.get(source.name), POLL_SECONDS
+        while settling is not None and settling.waiting and left > SETTLE_SECONDS:
             began = time.monotonic()
             source.reader.wait(SETTLE_SECONDS)
-            waited = time.monotonic() - began >= SETTLE_SECONDS
-            if not waited or until - time.monotonic() < SETTLE_SECONDS:
+            waited = time.monotonic() - began
+            if waited < 0.9 * SETTLE_SECONDS or not self._take(source, generation, _NOTHING, Translated([], 0, {})):
                 return
-            if not self._take(source, Batch([], {}), Translated([], 0, {}), generation):
-                return
-        source.reader.wait(max(0.0, until - time.monotonic()))
+            left -= waited
+        source.reader.wait(left)
 
     def _step(self, source: Source, generation: int) -> bool:
         """Read, count and commit one batch; return whether there is more to read right now."""
         began = time.perf_counter()
         batch = source.reader.poll()
-        found = source.spans(batch.records)
-        if not self._take(source, batch, found, generation):
+        if not self._take(source, generation, batch, source.spans(batch.records)):
             return False
+        with self._lock:
+            self._tell(source, batch)
         self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
         return batch.more
 
-    def _take(self, source: Source, batch: Batch, found: Translated, generation: int) -> bool:
-        """Count and commit a batch, and say how the source is doing; return whether that could be done."""
+    def _take(self, source: Source, generation: int, batch: Batch, found: Translated) -> bool:
+        """Count and commit a batch; return whether that could be done."""
         with self._lock:
             if generation != self._generation or self._state is None:
                 return False
@@ -261,7 +262,7 @@ class Runner:
                 raise
             if self._blamed == source.name:
                 self._works()
-            self._tell(source, batch)
+            self._tell_open(source.name)
         return True
 
     def _commit(self, source: Source, batch: Batch, found: Translated, *, last: bool = False) -> None:
@@ -348,14 +349,18 @@ class Runner:
         tell("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
         tell(f"agentgauge_source_backlog_{source.reader.unit}", source.reader.backlog(), name)
         tell("agentgauge_source_lag_seconds", max(0.0, now - newest) if batch.more and newest else 0, name)
-        tell("agentgauge_open_runs", len(self._runs[name].open), name)
-        if name in self._settling:
-            tell("agentgauge_waiting_spans", self._settling[name].spans, name)
+        self._tell_open(name)
         if newest:
             tell("agentgauge_source_newest_record_timestamp_seconds", newest, name)
         if not batch.problem:
             self._read[name] = now
             tell("agentgauge_source_last_success_timestamp_seconds", now, name)
+
+    def _tell_open(self, name: str) -> None:
+        """Say on the page what of a source has not ended, or waits."""
+        self.health.set("agentgauge_open_runs", len(self._runs[name].open), name)
+        if name in self._settling:
+            self.health.set("agentgauge_waiting_spans", self._settling[name].spans, name)
 
     def _troubled(self, source: Source, error: Exception) -> None:
         """Say that a source could not be read, once for each reason."""

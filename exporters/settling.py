@@ -9,9 +9,9 @@ import msgspec
 from exporters.span import Span
 from exporters.tree import Group, Known, settle
 
-# A trace that seems whole has been quiet for this long: a process may tell of the root before another
-# has told of all that is below it.
-QUIET_SECONDS = 1.0
+# The part of what a span may wait for which a trace that seems whole has to be quiet: one process may tell
+# of the root before another has told of all that is below it.
+QUIET = 0.1
 # What waits at once, of one source; past it the trace that came first is settled.
 TRACES = 10_000
 SPANS = 100_000
@@ -174,7 +174,7 @@ class Settling:
         for trace_id in list(self._whole):
             trace = self.waiting[trace_id]
             # Times to come are those of a clock that was put back since.
-            waits = now - QUIET_SECONDS < trace.touched <= now if self._current else trace.batch == self._batch
+            waits = now - QUIET * self._seconds < trace.touched <= now if self._current else trace.batch == self._batch
             if waits:
                 break
             groups.append(self._settle(trace_id))

@@ -1,0 +1,123 @@
+"""A runner over a tree-shaped store: files of OTLP's JSON, as the Collector writes them."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporters.aggregate import Aggregate
+from exporters.once import read
+from exporters.runner import Runner
+from exporters.sources import open_source
+
+START = 1_765_029_600
+RUN = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"}
+CALL = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "gen_ai.usage.input_tokens": 7,
+    "gen_ai.usage.output_tokens": 0,
+}
+
+
+def request(*spans: tuple[str, str, dict[str, Any]], trace: str = "a" * 32) -> str:
+    """One line of the file: a request with spans of ids, parents and attributes."""
+    found = [
+        {
+            "traceId": trace,
+            "spanId": span.rjust(16, "0"),
+            "parentSpanId": parent and parent.rjust(16, "0"),
+            "name": "x",
+            "startTimeUnixNano": str(START * 10**9),
+            "endTimeUnixNano": str((START + 2) * 10**9),
+            "attributes": [
+                {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
+                for key, value in attributes.items()
+            ],
+        }
+        for span, parent, attributes in spans
+    ]
+    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": found}]}]}) + "\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "spans").mkdir()
+    return tmp_path / "spans"
+
+
+@pytest.fixture
+def serve(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Runner]]:
+    running: list[Runner] = []
+
+    def begin(wait: str = "5s") -> Runner:
+        source = open_source(f"otlp+file://{folder}?name=s&wait={wait}")
+        running.append(Runner([source], tmp_path / "state", Aggregate(time.time), idle=3600.0))
+        return running[-1]
+
+    yield begin
+    for runner in running:
+        runner.stop()
+
+
+def value(runner: Runner, start: str) -> float | None:
+    """The first sample of the page whose line begins so."""
+    for line in runner.page("test", openmetrics=False).decode().splitlines():
+        if line.startswith(start):
+            return float(line.rpartition(" ")[2])
+    return None
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+CALLS = 'agentgauge_inference_calls_total{source="s",gen_ai_operation_name="chat",gen_ai_provider_name="openai"'
+BY_PLANNER = f'{CALLS},gen_ai_request_model="gpt-4o-mini",gen_ai_agent_name="planner",outcome="ok"'
+WAITING = 'agentgauge_waiting_spans{source="s"}'
+
+
+def test_what_waits_at_the_end_of_a_store_that_nobody_follows_is_settled_at_once(folder: Path) -> None:
+    (folder / "a.jsonl").write_text(request(("c", "1", CALL)) + request(("1", "", RUN), ("d", "2", CALL)))
+    source = open_source(f"otlp+file://{folder}?name=s&wait=1h")
+    with read([source], Aggregate(time.time), idle=3600.0) as runner:
+        assert value(runner, BY_PLANNER) == 2
+        assert value(runner, 'gen_ai_invoke_agent_inference_calls_sum{source="s"') == 2
+        assert value(runner, 'agentgauge_spans_without_ancestor_total{source="s"}') == 1
+        assert value(runner, WAITING) == 0
+
+
+def test_a_trace_that_is_whole_is_counted_without_another_poll(folder: Path, serve: Callable[..., Runner]) -> None:
+    runner = serve()
+    runner.start()
+    until(lambda: runner.ready)
+    began = time.monotonic()
+    (folder / "a.jsonl").write_text(request(("c", "1", CALL)))
+    until(lambda: value(runner, WAITING) == 1)
+    assert value(runner, CALLS) is None
+    with (folder / "a.jsonl").open("a") as file:
+        file.write(request(("1", "", RUN)))
+    # As a birth it is at zero first.
+    until(lambda: value(runner, BY_PLANNER) == 1)
+    assert value(runner, WAITING) == 0
+    assert time.monotonic() - began < 4.5
+
+
+def test_what_waits_survives_a_restart_with_its_time(folder: Path, serve: Callable[..., Runner]) -> None:
+    runner = serve(wait="1h")
+    runner.start()
+    (folder / "a.jsonl").write_text(request(("c", "1", CALL)))
+    until(lambda: value(runner, WAITING) == 1)
+    runner.stop()
+    runner = serve(wait="1s")
+    assert value(runner, CALLS) is None
+    runner.start()
+    until(lambda: value(runner, CALLS) == 1)
+    assert value(runner, 'agentgauge_spans_without_ancestor_total{source="s"}') == 1
