@@ -212,16 +212,15 @@ class Runner:
                     source.reader.seek(self._cursors[source.name])
                     generation = current
                 more = self._step(source, generation)
+                # After a failed commit there is something to read, whatever the store says.
+                if not more and self._state is not None and generation == self._generation:
+                    self._wait(source, generation)
             # A source is other people's data and clients: whatever it raises costs this source one
             # attempt and is told, and the others go on.
             except Exception as error:  # noqa: BLE001
                 self._troubled(source, error)
                 self._stop.wait(RETRY_SECONDS)
                 generation = 0
-                continue
-            # After a failed commit there is something to read, whatever the store says.
-            if not more and self._state is not None and generation == self._generation:
-                self._wait(source, generation)
 
     def _wait(self, source: Source, generation: int) -> None:
         """Wait until there may be something to read; what waits for its trace is settled meanwhile."""
