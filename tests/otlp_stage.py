@@ -2,18 +2,25 @@
 
 import http.client
 import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPMessage
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from exporters import span as record
+from exporters.aggregate import Aggregate
+from exporters.runner import Runner
+from exporters.sources import Source
 from exporters.sources.otlp.receiver import Receiver
+from exporters.sources.otlp.translation import bodies
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -117,3 +124,37 @@ def receiving(token: bytes = b"") -> Iterator[tuple[Receiver, int]]:
 
 def connect(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+
+
+class Counting:
+    """A receiver whose spans are counted, and those that were."""
+
+    def __init__(self, runner: Runner, port: int) -> None:
+        self.runner = runner
+        self.port = port
+        self.spans: list[record.Span] = []
+
+    def post(self, sent: bytes, encoding: str = PROTOBUF, **options: str) -> Answer:
+        return post(self.port, sent, encoding, **options)
+
+    def page(self) -> str:
+        return self.runner.page("", openmetrics=False).decode()
+
+
+@contextmanager
+def counted(directory: Path) -> Iterator[Counting]:
+    """An exporter that counts what a receiver takes, in this process."""
+    with receiving() as (receiver, port):
+        runner = Runner(
+            [Source("otlp", receiver, bodies)],
+            directory / "state",
+            Aggregate(time.time),
+            idle=3600,
+            counted=lambda _, spans: found.spans.extend(spans),
+        )
+        found = Counting(runner, port)
+        runner.start()
+        try:
+            yield found
+        finally:
+            runner.stop()

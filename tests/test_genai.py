@@ -553,3 +553,13 @@ def test_whatever_a_span_says_it_is_spans_or_a_bad_record(
             assert amount is None or amount >= 0
         for label in (span.agent, span.model, span.provider, span.tool, span.operation, span.environment):
             assert len(label.encode()) <= LONGEST * 4
+
+
+def test_openinferences_model_is_the_one_that_was_asked_for() -> None:
+    parameters = '{"tools": [{"model": "x"}], "temperature": 0, "model": "gpt-4o-mini"}'
+    said = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o-mini-2024-07-18"}
+    assert (
+        one(attributes={**said, "llm.invocation_parameters": '{"n": 1, "model": "gpt-4o-mini"}'}).model == "gpt-4o-mini"
+    )
+    for unclear in (parameters, "{", 7, ["model"]):
+        assert one(attributes={**said, "llm.invocation_parameters": unclear}).model == "gpt-4o-mini-2024-07-18"

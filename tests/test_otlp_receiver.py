@@ -10,15 +10,10 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from otlp_stage import JSON, PROTOBUF, Answer, body, call, connect, post, receiving, request
+from otlp_stage import JSON, PROTOBUF, Answer, Counting, body, call, connect, counted, post, receiving, request
 
-from exporters.aggregate import Aggregate
-from exporters.runner import Runner
-from exporters.sources import Source
 from exporters.sources.otlp import http
 from exporters.sources.otlp.receiver import Receiver
-from exporters.sources.otlp.translation import bodies
-from exporters.span import Span
 
 TOKEN = b"0123456789abcdef0123456789abcdef"
 
@@ -150,39 +145,10 @@ def test_at_the_end_everybody_who_waits_is_asked_to_come_again(pool: ThreadPoolE
 # What the specification says, against an exporter that counts.
 
 
-class Counting:
-    """A receiver whose spans are counted, and those that were."""
-
-    def __init__(self, runner: Runner, port: int, spans: list[Span]) -> None:
-        self.runner = runner
-        self.port = port
-        self.spans = spans
-
-    def post(self, sent: bytes, encoding: str = PROTOBUF, **options: str) -> Answer:
-        return post(self.port, sent, encoding, **options)
-
-    def page(self) -> str:
-        return self.runner.page("", openmetrics=False).decode()
-
-
 @pytest.fixture
 def counting(tmp_path: Path) -> Iterator[Counting]:
-    with receiving() as (receiver, port):
-        spans: list[Span] = []
-
-        def counted(_: str, found: object) -> None:
-            spans.extend(found)  # type: ignore[arg-type]
-
-        runner = Runner(
-            [Source("otlp", receiver, bodies)],
-            tmp_path / "state",
-            Aggregate(lambda: 1_760_540_000.0),
-            idle=3600,
-            counted=counted,
-        )
-        runner.start()
-        yield Counting(runner, port, spans)
-        runner.stop()
+    with counted(tmp_path) as found:
+        yield found
 
 
 def test_success_is_an_empty_response_in_the_encoding_of_the_request(counting: Counting) -> None:

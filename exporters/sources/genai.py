@@ -1,6 +1,7 @@
 """Spans of any instrumentation that speaks of model calls: from their attributes to the one record."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,8 @@ from exporters.span import Kind, Span, error_type
 
 __all__ = ["Described", "RecordError", "spans_of"]
 
+# In the JSON of a call's parameters, which also holds whatever schemas of tools it was given.
+_MODEL = re.compile(r'^\s*\{(?:[^{}\[\]]*,)?\s*"model"\s*:\s*"([^"\\]+)"')
 # A span of several tool calls is that many spans, up to here.
 _CALLS = 100
 _YES = (True, "true", "True")
@@ -149,6 +152,10 @@ def _put_call(span: Span, operation: str, found: Described, said: Mapping[str, A
     """Fill in what is a model call's own. Raises RecordError."""
     span.operation = operation
     span.model = text(said.get("model"))
+    if "parameters" in said:
+        # OpenInference's other name is that of the model which answered, and stands on no call that failed.
+        asked = _MODEL.search(str(said["parameters"]))
+        span.model = text(asked[1]) if asked else span.model
     span.provider = _provider(text(said.get("provider")))
     span.agent_version = text(said.get("agent_version"))
     span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))

@@ -31,6 +31,7 @@ _NAMES = {
         "llm.response.model",
         "ai.response.model",
     ),
+    "parameters": ("llm.invocation_parameters",),
     "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider"),
     "agent": ("gen_ai.agent.name", "agent.name", "msgflux.nn.module.name", "module.name", "ai.telemetry.functionId"),
     "agent_version": ("gen_ai.agent.version",),

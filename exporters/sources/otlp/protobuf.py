@@ -17,8 +17,8 @@ from exporters.sources.records import RecordError
 
 # Of a request; exporters send some hundreds, collectors some thousands.
 SPANS = 50_000
-# A text that is longer is cut: no name is, and texts of prompts are not wanted.
-_LONG = 4096
+# A text that is longer is cut: none that says something is.
+_LONG = 1 << 16
 # Of a span's events, of a list's values, and of the attributes of a resource or an event.
 _MANY = 256
 # Lists in lists are followed this deep.
