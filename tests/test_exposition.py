@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from serving import serving, url_of
 from serving import until as awaited
-from test_prometheus_server import Prometheus
+from whole_stack import Prometheus
 
 from exporters.aggregate import Aggregate
 from exporters.catalogue.metrics import METRICS
@@ -444,8 +444,8 @@ def test_hostile_label_values_come_through_a_real_prometheus_as_one_value_each(p
             return {}
         return found[0] if found else {}
 
-    awaited(lambda: target().get("health", "unknown") != "unknown", "Prometheus has scraped")
-    assert (target()["health"], target()["lastError"]) == ("up", ""), log.read_text()
+    # On a busy machine a scrape may take longer than it may here; the next one will not.
+    awaited(lambda: target().get("health") == "up", f"Prometheus takes the page, see {log}")
     awaited(lambda: bool(server.get("query", query="agentgauge_tool_calls_total")["result"]), "samples are there")
 
     result = server.get("query", query='agentgauge_tool_calls_total{outcome="ok"}')["result"]

@@ -10,29 +10,24 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from portal_page import ALL_TABS, CHART, beats, cards, settled, value
 from portal_stage import HOSTILE, Grafana, Prometheus, portal
 
 from exporters.catalogue.signals import SIGNALS
 from streamlit_portal import units
-from streamlit_portal.app import TABS
 from streamlit_portal.scope import RANGES, Scope
 from streamlit_portal.tab import Tab
 from streamlit_portal.tabs import agents, cost, exporter_health, overview
 
-ALL_TABS = [tab for tabs in TABS.values() for tab in tabs]
 # Between them every kind of card, panel and table.
 SHAPES = [agents.TAB, cost.TAB, exporter_health.TAB]
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
-CHART = ".stVegaLiteChart svg"
 PHONE_AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36"
 
 # Streamlit draws these itself and gives no way to mend them: the sparkline of a card has parts with a role
 # and no name, and the list that the navigation becomes on a phone has groups between <ul> and <li>.
 STREAMLITS_OWN = ["[data-testid=stMetricChart]", "[data-testid=stSidebarNavItems]"]
-
-# A bound for what is awaited, not a measure: two cores may be busy with something else.
-expect.set_options(timeout=15_000)
 
 Open = Callable[..., Page]
 
@@ -95,48 +90,6 @@ def open_page(browser: Browser) -> Iterator[Open]:
     yield opened
     for context in contexts:
         context.close()
-
-
-def settled(page: Page, tab: Tab) -> Page:
-    """Wait until every card and every slot of a tab has its content."""
-    expect(page.get_by_test_id("stMetric")).to_have_count(len(tab.cards), timeout=40_000)
-    for name in (name for names in tab.rows for name in names):
-        slot = page.locator(f".st-key-slot-{name}")
-        expect(slot.locator(f"{CHART}, iframe, [data-testid=stCaptionContainer]").first).to_be_visible(timeout=40_000)
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-    return page
-
-
-def cards(page: Page) -> tuple[float, dict[str, tuple[str, str]]]:
-    """Return the moment that the cards speak of and, by title, their value and change, in one look."""
-    clock, found = page.evaluate(
-        """() => [
-            document.querySelector('.st-key-moment').innerText,
-            [...document.querySelectorAll('[data-testid=stMetric]')].map(card => [
-                card.querySelector('[data-testid=stMetricLabel]').innerText.trim(),
-                card.querySelector('[data-testid=stMetricValue]').innerText.trim(),
-                card.querySelector('[data-testid=stMetricDelta]')?.innerText.trim() ?? '',
-            ])
-        ]"""
-    )
-    match = re.match(r"As of (\d\d):(\d\d):(\d\d) ", clock)
-    assert match, clock
-    hours, minutes, seconds = map(int, match.groups())
-    today = time.time() // 86_400 * 86_400
-    moment = today + hours * 3600 + minutes * 60 + seconds
-    return moment - 86_400 if moment > time.time() + 60 else moment, {title: (v, d) for title, v, d in found}
-
-
-def value(page: Page, title: str) -> str:
-    """Return one card's value."""
-    return cards(page)[1][title][0]
-
-
-def beats(page: Page, count: int) -> None:
-    """Wait until the cards have renewed themselves so many times."""
-    for _ in range(count):
-        seen = page.locator(".st-key-moment").inner_text()
-        expect(page.locator(".st-key-moment")).not_to_have_text(seen)
 
 
 @pytest.mark.parametrize("tab", ALL_TABS, ids=lambda tab: tab.title)

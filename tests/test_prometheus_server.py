@@ -1,19 +1,17 @@
 """The committed configuration and rules in a real Prometheus, which scrapes a page and answers."""
 
-import json
 import socket
 import subprocess
 import threading
 import time
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from whole_stack import Prometheus, until
 
 HERE = Path(__file__).parents[1] / "prometheus"
 
@@ -64,32 +62,6 @@ gen_ai_invoke_agent_duration_seconds_count{{{agent}}} {n}
         self.server.server_close()
 
 
-class Prometheus:
-    """The answers of a running Prometheus."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def get(self, path: str, **parameters: str) -> Any:
-        query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=5) as answer:
-            return json.load(answer)["data"]
-
-    def values(self, expr: str) -> dict[str, float]:
-        """The values of an instant query by the only label that is looked at."""
-        result = self.get("query", query=expr)["result"]
-        return {one["metric"].get("gen_ai_agent_name", ""): float(one["value"][1]) for one in result}
-
-
-def until(ask: Callable[[], Any], seconds: float) -> Any:
-    """Ask until there is an answer, for so long at most."""
-    deadline = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < deadline, f"no answer within {seconds} s"
-        time.sleep(0.2)  # Prometheus announces nothing: it can only be asked
-    return answer
-
-
 @pytest.fixture
 def pages() -> Iterator[list[Page]]:
     # The second page has a label value past what the configuration takes.
@@ -120,17 +92,10 @@ def server(pages: list[Page], tmp_path: Path) -> Iterator[Prometheus]:
     ]
     with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
         try:
-
-            def ready() -> bool:
-                assert process.poll() is None, log.read_text()
-                try:
-                    with urllib.request.urlopen(f"http://{address}/-/ready", timeout=5) as answer:
-                        return bool(answer.status == 200)
-                except OSError:
-                    return False
-
-            until(ready, 30)
-            yield Prometheus(f"http://{address}")
+            found = Prometheus(f"http://{address}")
+            until(lambda: process.poll() is not None or found.ready(), "Prometheus is ready")
+            assert process.poll() is None, log.read_text()
+            yield found
         finally:
             process.terminate()
             process.wait(30)
@@ -138,10 +103,13 @@ def server(pages: list[Page], tmp_path: Path) -> Iterator[Prometheus]:
 
 def test_a_real_prometheus_scrapes_records_keeps_exemplars_and_refuses_a_page_gone_wild(server, pages):
     good, wild = pages
-    recorded = until(lambda: server.values("agent:agentgauge_runs:error_ratio_rate5m"), 60)
+
+    def recorded() -> dict[str, float]:
+        return server.by("gen_ai_agent_name", "agent:agentgauge_runs:error_ratio_rate5m", time.time())
+
     # One run in four failed; the wild page's agent is in nothing.
-    assert recorded == {"bot": pytest.approx(0.25)}
-    assert server.values("sum(agentgauge_runs_total)")[""] % 4 == 0
+    assert until(recorded, "a rule has recorded") == {"bot": pytest.approx(0.25)}
+    assert server.by("", "sum(agentgauge_runs_total)", time.time())[""] % 4 == 0
 
     exemplars = server.get(
         "query_exemplars", query="gen_ai_invoke_agent_duration_seconds_bucket", start="0", end=str(time.time())
