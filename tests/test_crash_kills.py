@@ -51,12 +51,12 @@ def test_after_fifty_kills_no_counter_fell_and_every_total_is_the_truth(exporter
     answered = 0
     for _ in range(KILLS):
         exporter.start()
-        took = scrape_for(exporter, random.random() * start_up * 2.2, random, ledger)
+        seconds = random.random() * start_up * 2.2
+        took = scrape_for(exporter, seconds, random, ledger)
         exporter.kill()
-        if took is not None:
-            # A machine that is busy now would otherwise be killed before it answers from here on.
-            start_up = took
-            answered += 1
+        # A machine that is busy now would otherwise see no answer before a kill from here on.
+        start_up = took or max(start_up, seconds)
+        answered += took is not None
     writer.stop()
     truth = expected(writer.folder.lines, but=OF_READING)
     exporter.start()

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from exporters.sources.files import Files, folder_of
 from exporters.sources.position import BEGINNING, HEAD_BYTES, Position, decode, encode
 
 TODAY = "traces_2026-02-03.jsonl"
+LATER = "traces_2026-02-04.jsonl"
 
 
 @pytest.fixture
@@ -236,6 +238,7 @@ def watching(files: Files, folder: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while "probe" not in files._watch._names:
         assert time.monotonic() < deadline
+        files._watch.begin()
         (folder / "probe").write_bytes(b"")
         files._watch.wait(0.05)
 
@@ -286,10 +289,10 @@ def test_a_folder_that_took_the_place_of_another_is_watched(patient: Files, tmp_
 def test_without_events_the_look_at_the_folder_is_the_net(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(*_: Any, **__: Any) -> Iterator[Any]:
+    def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("exporters.sources.watch.watch", fail)
+    monkeypatch.setattr("exporters.sources.watch.RustNotify", fail)
     monkeypatch.setattr("exporters.sources.files.SCAN_SECONDS", 0.2)
     monkeypatch.setattr("exporters.sources.files.SCAN_SHARE", 0.0)
     files = files_of(tmp_path)
@@ -352,6 +355,46 @@ def test_a_new_file_that_an_event_tells_of_is_read_without_a_look_at_the_folder(
         patient.wait(1)
         records += whole_lines(patient.poll())
     assert records == [b"1"]
+
+
+def test_what_was_written_before_the_first_event_is_read_in_its_order(patient: Files) -> None:
+    """Between the first look and the beginning of the watch: an event of the new file alone would have
+    it read before what was written before it."""
+    append(patient.folder / TODAY, b"1\n")
+    patient.seek({})
+    assert read_on(patient) == ([b"1"], {})
+    append(patient.folder / TODAY, b"2\n")
+    append(patient.folder / LATER, b"3\n")
+    patient.wait(1)  # begins to watch
+    append(patient.folder / LATER, b"4\n")
+    assert read_on(patient) == ([b"2", b"3", b"4"], {})
+
+
+def test_a_file_renamed_after_a_look_is_read_on_before_it_is_forgotten(
+    patient: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch says that the old name is gone and how far the new one is read: a kill between two such
+    batches would have the file read again."""
+    file = patient.folder / TODAY
+    append(file, b"1" * HEAD_BYTES + b"\n")
+    reader = files_of(patient.folder)
+    cursor = reader.poll().cursor
+    reader.close()
+    append(file, b"2\n")
+    listed = os.scandir
+
+    def renamed_meanwhile(path: Any) -> Any:
+        found = list(listed(path))
+        monkeypatch.undo()
+        file.rename(patient.folder / f"{TODAY}.1")
+        return nullcontext(found)
+
+    monkeypatch.setattr("exporters.sources.files.os.scandir", renamed_meanwhile)
+    patient.seek(cursor)
+    batch = patient.poll()
+    assert whole_lines(batch) == [b"2"]
+    assert batch.cursor.keys() == {TODAY, f"{TODAY}.1"}
+    assert batch.cursor[TODAY] == b""
 
 
 def test_closing_ends_a_wait_and_a_poll_after_it_is_empty(patient: Files) -> None:

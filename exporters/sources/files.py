@@ -94,8 +94,10 @@ class Files:
         # Files to read, with how many bytes as of the last look, and their order.
         self._due: dict[str, int] = {}
         self._queue: list[tuple[tuple[bool, str, bool, int], str]] = []
-        # Whether a file turned out to be truncated or another, so that what was in it may be elsewhere.
+        # Whether a file turned out to be truncated, another or gone, so that what was in it may be elsewhere.
         self._replaced = False
+        # Names found without a file in this poll.
+        self._gone: set[str] = set()
         self._problems: dict[str, str] = {}
         self._next_scan = 0.0
         self._buffer: lines.Buffer | None = None
@@ -144,6 +146,7 @@ class Files:
             room, looks, self._full = lines.BATCH_BYTES, _LOOKS, False
             self._buffer = self._buffer or lines.Buffer()
             self._buffer.used = 0
+            self._gone.clear()
             while self._queue and room > 0 and not self._full:
                 age, name = heappop(self._queue)
                 taken, done = self._attempt(name, batch, self._buffer)
@@ -166,6 +169,10 @@ class Files:
 
     def wait(self, seconds: float) -> None:
         """Return when the operating system says that the folder changed, or after `seconds`."""
+        if self._watch.begin():
+            # What changed since the last look is known from another look only.
+            self._next_scan = 0.0
+            return
         self._watch.wait(min(seconds, max(0.0, self._next_scan - time.monotonic())))
 
     def close(self) -> None:
@@ -252,6 +259,11 @@ class Files:
             if end is not None:
                 self._drained.append((name, self._open.pop(name)))
             return taken, False
+        if there is None and name in self._known and name not in self._gone:
+            # Renamed, perhaps: under its other name it is read before it is forgotten under this one.
+            self._gone.add(name)
+            self._replaced = True
+            return 0, False
         if there is None or not stat.S_ISREG(there.st_mode):
             self._forget(name, batch)
             return 0, True
