@@ -1,6 +1,7 @@
 """Reading the lines of files: boundaries, order, what the cursor holds, and being woken."""
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -395,6 +396,31 @@ def test_a_file_renamed_after_a_look_is_read_on_before_it_is_forgotten(
     assert whole_lines(batch) == [b"2"]
     assert batch.cursor.keys() == {TODAY, f"{TODAY}.1"}
     assert batch.cursor[TODAY] == b""
+
+
+@pytest.mark.parametrize("rotate", [Path.rename, shutil.copy], ids=["renamed", "copied and truncated"])
+@pytest.mark.parametrize("event", [False, True], ids=["by a look", "by an event"])
+def test_a_new_file_rotated_before_it_was_read_is_read_before_what_goes_on_under_its_name(
+    patient: Files, monkeypatch: pytest.MonkeyPatch, rotate: Callable[[Path, Path], Any], event: bool
+) -> None:
+    file, other = patient.folder / LATER, patient.folder / TODAY
+    append(file, b"1\n2\n")
+    append(other, b"0\n")
+    opened = os.open
+
+    def rotated_meanwhile(path: str, flags: int) -> int:
+        """While the other file is opened, which is read before."""
+        monkeypatch.undo()
+        rotate(file, patient.folder / f"{LATER}.1")
+        file.write_bytes(b"3\n")
+        return opened(path, flags)
+
+    if event:
+        monkeypatch.setattr(patient._watch, "taken", lambda: {TODAY, LATER})
+    else:
+        patient.seek({})
+    monkeypatch.setattr("exporters.sources.files.os.open", rotated_meanwhile)
+    assert read_on(patient) == ([b"0", b"1", b"2", b"3"], {})
 
 
 def test_closing_ends_a_wait_and_a_poll_after_it_is_empty(patient: Files) -> None:

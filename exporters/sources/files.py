@@ -16,6 +16,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from heapq import heappop, heappush
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote
@@ -98,6 +99,8 @@ class Files:
         self._replaced = False
         # Names found without a file in this poll.
         self._gone: set[str] = set()
+        # New files, as they were when they were noticed.
+        self._noticed: dict[str, os.stat_result] = {}
         self._problems: dict[str, str] = {}
         self._next_scan = 0.0
         self._buffer: lines.Buffer | None = None
@@ -138,6 +141,9 @@ class Files:
             for name in self._watch.taken():
                 if self._names.fullmatch(name):
                     self._make_due(name)
+                    if name not in self._known and name not in self._noticed:
+                        with suppress(OSError):
+                            self._noticed[name] = os.lstat(f"{self.folder}/{name}")
             # What was written before a new file was begun is read before it: it is looked for once
             # more, because the look that found the new file may have come past the others too early.
             # Events need no such care, they come in the order of what they tell.
@@ -206,6 +212,8 @@ class Files:
                 if self._seen.get(name) != _look(found):
                     read = self._known.get(name, BEGINNING).offset
                     self._make_due(name, found.st_size - read if found.st_size >= read else found.st_size)
+                    if name not in self._known:
+                        self._noticed[name] = found
         for name in missing:
             self._make_due(name)
         # A folder of many thousand files is looked at less often.
@@ -267,6 +275,11 @@ class Files:
         if there is None or not stat.S_ISREG(there.st_mode):
             self._forget(name, batch)
             return 0, True
+        noticed = self._noticed.pop(name, there)
+        if not _same(there, noticed) or there.st_size < noticed.st_size:
+            # Rotated before it was ever read: that comes first.
+            self._replaced = True
+            return 0, False
         if descriptor is None:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             self._keep_open(name, descriptor)
@@ -345,6 +358,7 @@ class Files:
 
     def _forget(self, name: str, batch: Batch) -> None:
         self._seen.pop(name, None)
+        self._noticed.pop(name, None)
         if self._known.pop(name, None) is not None:
             batch.cursor[_part(name)] = b""
 
