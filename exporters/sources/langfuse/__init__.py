@@ -8,8 +8,8 @@ from exporters.sources import Options, Source, SourceError, Translated, seconds_
 from exporters.sources.langfuse.keys import keys_for, origin_of
 from exporters.sources.langfuse.rows import Row, translate
 
-# A trace's rows come over minutes, each when its span has ended.
-SETTLES = 900.0
+# A trace's rows come each when its span has ended, the root's last: most runs are over in five minutes.
+SETTLES = 300.0
 
 
 def open_project(url: SplitResult, options: Options) -> Source:
@@ -22,23 +22,26 @@ def open_project(url: SplitResult, options: Options) -> Source:
         # Only who reads Langfuse needs its HTTP client.
         from exporters.sources.langfuse.client import Client  # noqa: PLC0415
         from exporters.sources.langfuse.reader import Project, Settings  # noqa: PLC0415
+        from exporters.sources.langfuse.totals import Totals  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SourceError(f"{url.scheme}: needs {error.name}; pip install 'agentgauge[langfuse]'") from None
     origin = origin_of(url)
     options.only(url, "public_key_file", "secret_key_file", "api", "wait", "timeout", "longest")
-    client = Client(origin, keys_for(origin, options.own), _seconds(origin, options, "timeout", "60s", least=1))
+    keys, timeout = keys_for(origin, options.own), _seconds(origin, options, "timeout", "60s", least=1)
     settings = Settings(
         api=_api(origin, options),
         since=options.since,
         wait=_seconds(origin, options, "wait", "30s", least=1),
         age=_seconds(origin, options, "longest", "1d", least=3600),
     )
-    project = Project(client, settings)
+    project = Project(Client(origin, keys, timeout), settings)
+    # A client of its own: it is asked from another thread, and from another budget of requests.
+    totals = Totals(Client(origin, keys, timeout), settings.api)
 
     def spans(rows: Sequence[Row]) -> Translated:
         return translate(rows, options.environment)
 
-    return Source(options.name, project, spans, settles=SETTLES, gauges=project.gauges)
+    return Source(options.name, project, spans, settles=SETTLES, sums=totals, gauges=project.gauges)
 
 
 def _api(origin: str, options: Options) -> Literal["auto", "v1", "v2"]:

@@ -30,13 +30,13 @@ class RefusedError(Exception):
     """A request without a usable reply, said in one line without keys.
 
     `kind` says what to do: `limited` waits `seconds`, `absent` is a path that this server does not have, `too_much`
-    asks for less, `keys` and `wrong` need a person, and `trouble` is tried again.
+    and `too_large` ask for less, `keys` and `wrong` need a person, and `trouble` is tried again.
     """
 
     def __init__(
         self,
         said: str,
-        kind: Literal["limited", "absent", "too_much", "keys", "wrong", "trouble"] = "trouble",
+        kind: Literal["limited", "absent", "too_much", "too_large", "keys", "wrong", "trouble"] = "trouble",
         seconds: float = 0.0,
     ) -> None:
         super().__init__(said)
@@ -119,7 +119,7 @@ class Client:
         for chunk in reply.iter_bytes(1 << 16):
             body += chunk
             if len(body) > self._reply_bytes:
-                raise RefusedError(f"{self.origin}: a reply of more than {self._reply_bytes >> 20} MiB", "too_much")
+                raise RefusedError(f"{self.origin}: a reply of more than {self._reply_bytes >> 20} MiB", "too_large")
             if time.monotonic() > deadline:
                 raise RefusedError(f"{self.origin}: a reply that takes more than {4 * self._timeout:.0f} s")
         return bytes(body)
@@ -144,7 +144,10 @@ class Client:
                 "keys",
             )
         if status == 404:
-            return RefusedError(f"{asked}: not there (HTTP 404)", "absent")
+            return RefusedError(
+                f"{asked}: not there (HTTP 404); check that the URL is that of Langfuse, and ?api= if given",
+                "absent",
+            )
         if status == 429:
             wait = self._wait(reply.headers)
             return RefusedError(f"{self.origin}: rate limited for another {wait:.0f} s (HTTP 429)", "limited", wait)

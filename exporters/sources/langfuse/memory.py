@@ -4,65 +4,83 @@ import struct
 from collections.abc import Mapping
 from hashlib import blake2b
 
-# A minute of rows is one part of the cursor. All of them together are at most so many rows (16 bytes each, and some
-# hundred in memory); past it the oldest minutes are forgotten, and what is counted then is only known downstream.
-BUCKET_SECONDS = 60
+# Together they are at most so many rows, of 16 bytes in the state and some hundred in memory. Past it the oldest are
+# forgotten: read again, they are told apart downstream, where every counted span is known for ever.
 MOST_ROWS = 200_000
+# Of one part of the cursor, which is written whole when a row comes to it.
+_ROWS_A_PART = 2048
 
 _PREFIX = "seen/"
 _ENTRY = struct.Struct("<QQ")
 
+# When its rows came, in whole seconds, and which of those of that second it is.
+_Key = tuple[int, int]
+
 
 class Memory:
-    """Fingerprints by identity, in minutes of the rows' own times, kept as parts of the cursor."""
+    """Fingerprints by identity, in parts of the cursor by when they came."""
 
     def __init__(self) -> None:
-        self._minutes: dict[tuple[str, int], dict[int, int]] = {}
-        self._rows = 0
-        self._moved: set[tuple[str, int]] = set()
+        self._parts: dict[_Key, dict[int, int]] = {}
+        self._where: dict[int, _Key] = {}
+        self._moved: set[_Key] = set()
 
     def restore(self, cursor: Mapping[str, bytes]) -> None:
         """Go back to what is committed."""
-        self._minutes, self._moved = {}, set()
-        for part, blob in cursor.items():
+        self._parts, self._where, self._moved = {}, {}, set()
+        for part, blob in sorted(cursor.items()):
             if part.startswith(_PREFIX):
-                stream, minute = part.removeprefix(_PREFIX).split("/")
-                self._minutes[stream, int(minute)] = dict(_ENTRY.iter_unpack(blob))
-        self._rows = sum(map(len, self._minutes.values()))
+                came, number = part.removeprefix(_PREFIX).split("/")
+                key = (int(came), int(number))
+                self._parts[key] = dict(_ENTRY.iter_unpack(blob))
+                self._where.update(dict.fromkeys(self._parts[key], key))
 
-    def look(self, stream: str, time: float, identity: str, mark: str) -> str:
-        """Note a row; return whether it is `new`, `same`, or has `changed` since it was brought."""
-        key = (stream, int(time // BUCKET_SECONDS))
-        minute = self._minutes.setdefault(key, {})
-        name, print_ = _hash(identity), _hash(mark)
-        before = minute.get(name)
-        if before == print_:
+    def look(self, identity: str, mark: str, now: float) -> str:
+        """Note a row that came at `now`; return whether it is `new`, `same`, or has `changed` since it was brought.
+
+        A store may show a row in both forms for ever: each is a change once.
+        """
+        name, fingerprint = _hash(identity), _hash(mark)
+        key = self._where.get(name)
+        if key is None:
+            self._put(name, fingerprint, now)
+            return "new"
+        form = _hash(f"{identity} {mark}")
+        if self._parts[key][name] == fingerprint or form in self._where:
             return "same"
-        minute[name] = print_
-        self._moved.add(key)
-        if before is not None:
-            return "changed"
-        self._rows += 1
-        return "new"
+        self._put(form, fingerprint, now)
+        return "changed"
 
-    def moved(self, stream: str, oldest: float) -> dict[str, bytes]:
-        """Return the parts of the cursor that moved; minutes before `oldest` are not read again and forgotten."""
-        gone = [key for key in self._minutes if key[0] == stream and (key[1] + 1) * BUCKET_SECONDS <= oldest]
-        rows = self._rows - sum(len(self._minutes[key]) for key in gone)
-        for key in sorted(self._minutes.keys() - set(gone), key=lambda key: key[1]):
-            if rows <= MOST_ROWS:
+    def moved(self, oldest: float) -> dict[str, bytes]:
+        """Return the parts of the cursor that moved. What came before `oldest` is not read again, and forgotten."""
+        for key in sorted(self._parts):
+            if key[0] >= oldest and len(self._where) <= MOST_ROWS:
                 break
-            gone.append(key)
-            rows -= len(self._minutes[key])
-        for key in gone:
-            self._rows -= len(self._minutes.pop(key))
+            for name in self._parts.pop(key):
+                del self._where[name]
             self._moved.add(key)
         parts = {
-            f"{_PREFIX}{key[0]}/{key[1]}": b"".join(_ENTRY.pack(*entry) for entry in self._minutes.get(key, {}).items())
-            for key in self._moved
+            f"{_PREFIX}{came}/{number}": b"".join(
+                _ENTRY.pack(*entry) for entry in self._parts.get((came, number), {}).items()
+            )
+            for came, number in self._moved
         }
         self._moved = set()
         return parts
+
+    def _put(self, name: int, fingerprint: int, now: float) -> None:
+        key = self._where[name] = self._open(int(now))
+        self._parts[key][name] = fingerprint
+        self._moved.add(key)
+
+    def _open(self, now: int) -> _Key:
+        """Return the part that new rows go to: the newest, until it is full or a minute old."""
+        last = max(self._parts, default=(0, 0))
+        if now < last[0] + 60 and len(self._parts[last]) < _ROWS_A_PART:
+            return last
+        key = (now, last[1] + 1 if last[0] == now else 0) if now >= last[0] else (last[0], last[1] + 1)
+        self._parts[key] = {}
+        return key
 
 
 def _hash(text: str) -> int:

@@ -3,7 +3,6 @@
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -14,20 +13,19 @@ from exporters.sources import Batch, SourceError
 from exporters.sources.langfuse import surfaces, walks
 from exporters.sources.langfuse.client import Client, RefusedError
 from exporters.sources.langfuse.memory import Memory
-from exporters.sources.langfuse.rows import Row, TraceFacts, observation_of, score_of
+from exporters.sources.langfuse.rows import Row, observation_of, score_of
 from exporters.sources.langfuse.surfaces import List, Page, Surface
-from exporters.sources.langfuse.walks import TIERS, Stream, Tier
+from exporters.sources.langfuse.traces import Traces
+from exporters.sources.langfuse.walks import TIERS, Stream, Tier, Walk
 
 # A pause up to this is the budget of a rate limit at work, whose window is a minute; a longer one is told.
 _SHORT_PAUSE = 65.0
 _LONGEST_PAUSE = 300.0
 # Failures in a row that are tried again at once, before the source is said to be down.
 _RETRIES = 2
-_TRACES = 50_000
 _OLDEST = 12 * 365 * 86400.0
 _DRIFTS = 3
 
-_decode_trace = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode_stream = msgspec.json.Encoder().encode
 _decode_stream = msgspec.json.Decoder(Stream).decode
 
@@ -58,10 +56,7 @@ class Project:
         self._deep: set[List] = set()
         self._memory = Memory()
         self._mismatch = ""
-        self._traces: OrderedDict[str, TraceFacts] = OrderedDict()
-        # The slice whose traces are being read, or have been.
-        self._traces_of: tuple[float, float] | None = None
-        self._traces_page: str | None = ""
+        self._traces = Traces(client)
         self._total: int | None = None
         self._drifts = 0
         self._limits: dict[List, int] = {}
@@ -74,14 +69,12 @@ class Project:
     def seek(self, cursor: Mapping[str, bytes]) -> None:
         """Go to a committed cursor. One of another host makes every poll fail: the keys are not for this one."""
         read_from = cursor.get("origin", self._client.origin.encode()).decode()
-        self._mismatch = (
-            ""
-            if read_from == self._client.origin
-            else (
+        self._mismatch = ""
+        if read_from != self._client.origin:
+            self._mismatch = (
                 f"{self._client.origin}: what was counted under this name was read from {read_from}; "
                 "give the new host a ?name= of its own, or take the old one back"
             )
-        )
         self._streams = {
             name: _decode_stream(cursor[name]) for name in ("observations", "unended", "scores") if name in cursor
         }
@@ -92,7 +85,7 @@ class Project:
                 walks.again(stream)
         self._deep = {name for name, stream in self._streams.items() if stream.walk is None}
         self._memory.restore(cursor)
-        self._traces_of = None
+        self._traces = Traces(self._client)
         self._due = 0.0
 
     def poll(self) -> Batch:
@@ -143,12 +136,16 @@ class Project:
             self._surface = surfaces.detect(self._client, self._settings.api)
         if "observations" not in self._streams:
             return self._begin(self._surface)
+        if self._surface.by_end and "unended" not in self._streams:  # the server was of an older version
+            self._streams["unended"] = walks.fresh(self._client.now() - self._settings.age, TIERS)
         name = self._next(self._surface)
         if name is None:
             return Batch([], {})
-        if self._surface.paged and name == "observations" and self._read_traces(self._surface):
+        walk = self._streams[name].walk
+        assert walk is not None  # noqa: S101 -- `_next` returns lists with a walk only
+        if self._surface.paged and name == "observations" and self._traces.read(self._surface, walk.at, walk.end):
             return Batch([], {}, more=True)
-        return self._read_rows(self._surface, name)
+        return self._read_rows(self._surface, name, walk)
 
     def _begin(self, surface: Surface) -> Batch:
         """Find out where the project's history begins, and begin there."""
@@ -156,7 +153,7 @@ class Project:
         begin = now - self._settings.since if self._settings.since is not None else self._oldest(surface, now)
         self._streams = {"observations": walks.fresh(begin, self._tiers("observations"))}
         if surface.by_end:
-            self._streams["unended"] = walks.fresh(begin - self._settings.age, TIERS)
+            self._streams["unended"] = walks.fresh(begin, TIERS)
         self._streams["scores"] = walks.fresh(begin, TIERS)
         return Batch([], {"origin": self._client.origin.encode(), **self._parts()}, more=True)
 
@@ -196,18 +193,14 @@ class Project:
             return (*TIERS, Tier(self._settings.age, 3600.0))
         return TIERS
 
-    def _read_rows(self, surface: Surface, name: List) -> Batch:
+    def _read_rows(self, surface: Surface, name: List, walk: Walk) -> Batch:
         stream = self._streams[name]
-        walk = stream.walk
-        assert walk is not None  # noqa: S101 -- `_next` returns lists with a walk only
         limit = self._limits.get(name, surface.most(name))
         asked = surface.ask(name, walk.at, walk.end, page=walk.page, limit=limit, age=self._settings.age)
         try:
             page = self._ask(asked, walk.page)
         except RefusedError as refusal:
-            if refusal.kind != "too_much" or not self._smaller(stream, name, limit):
-                raise
-            return Batch([], {}, more=True, retries=1)
+            return self._otherwise(refusal, surface, name, limit)
         batch = Batch([], {}, size=len(page.rows), more=True)
         for body in page.rows:
             self._take(name, bytes(body), walk, batch)
@@ -215,12 +208,16 @@ class Project:
             walks.again(stream)
         else:
             walks.turn(stream, page.next, len(page.rows))
-        oldest = stream.marks[-1] - self._tiers(name)[-1].reach
-        batch.cursor = {name: _encode_stream(stream), **self._memory.moved(name, oldest)}
+            if not page.next:
+                self._limits[name] = min(2 * limit, surface.most(name))
+        batch.cursor = {
+            name: _encode_stream(stream),
+            **self._memory.moved(self._client.now() - 2 * self._reach("observations")),
+        }
         batch.more = any(stream.walk is not None for stream in self._streams.values())
         return batch
 
-    def _take(self, name: List, body: bytes, walk: walks.Walk, batch: Batch) -> None:
+    def _take(self, name: List, body: bytes, walk: Walk, batch: Batch) -> None:
         """Put a row into the batch if it is new, or if it cannot be told and the translation shall say why."""
         row = Row(body, is_score=name == "scores")
         try:
@@ -235,28 +232,50 @@ class Project:
                     row.given_up = name == "unended" or found.start_time.timestamp() < walk.to - self._settings.age
                     if not row.given_up:
                         return
-                row.trace = self._traces.get(found.trace_id or "")
+                row.trace = self._traces.of(found.trace_id)
                 mark = f"{_amounts(found.usage_details)}{_amounts(found.cost_details)}{found.level}"
-            seen = self._memory.look(name, at.timestamp(), identity, mark)
+            time_ = at.timestamp()
         except (ValueError, OverflowError):
-            seen = self._memory.look(name, walk.at, body.decode("utf-8", "replace"), "")
+            identity, mark, time_ = body.decode("utf-8", "replace"), "", walk.at
+        # What no later walk reads need not be remembered: a year of history, when it is first read.
+        seen = "new"
+        if time_ >= walk.to - self._reach(name):
+            seen = self._memory.look(f"{name}/{identity}", mark, self._client.now())
         if seen == "changed":
             batch.late += 1
         elif seen == "new":
             batch.records.append(row)
 
+    def _reach(self, name: List) -> float:
+        """How long after its time a row may be read again: one walk's reach after the last that was not due."""
+        deepest = self._tiers(name)[-1]
+        return deepest.reach + deepest.every
+
     @property
     def _by_end(self) -> bool:
         return self._surface is not None and self._surface.by_end
 
-    def _smaller(self, stream: Stream, name: List, limit: int) -> bool:
-        """Ask for less from now on: a shorter stretch, then fewer rows; return whether that can be done."""
-        if walks.again(stream, narrower=True):
-            return True
-        if limit > 1:
-            self._limits[name] = max(1, limit // 2)
-            return True
-        return False
+    def _otherwise(self, refusal: RefusedError, surface: Surface, name: List, limit: int) -> Batch:
+        """Ask in another way from now on: for a shorter stretch, then for fewer rows. Raises the refusal again."""
+        stream = self._streams[name]
+        walk = stream.walk
+        assert walk is not None  # noqa: S101 -- it was asked for
+        bad, page = {}, walk.page
+        if refusal.kind == "wrong" and page:
+            walks.again(stream)  # the server takes its cursor no longer
+        elif refusal.kind not in ("too_much", "too_large"):
+            raise refusal
+        elif walks.again(stream, narrower=True):
+            pass
+        elif limit > 1:
+            self._limits[name] = limit // 2
+        elif refusal.kind == "too_large" and surface.paged:
+            # One row alone is past the bound: it is left out, or nothing after it would ever be read.
+            walks.turn(stream, str(int(page or 1) + 1), 1)
+            bad["too_large"] = 1
+        else:
+            raise refusal
+        return Batch([], {name: _encode_stream(stream)}, more=True, bad=bad, retries=1)
 
     def _drifted(self, asked: str, page: Page) -> bool:
         """Whether rows came or went while numbered pages of a slice were read, so that some moved past us."""
@@ -270,44 +289,6 @@ class Project:
             return False
         self._drifts += 1
         return True
-
-    def _read_traces(self, surface: Surface) -> bool:
-        """Read a page of the traces of the slice under way; return whether one was read: their rows come after."""
-        walk = self._streams["observations"].walk
-        assert walk is not None  # noqa: S101 -- it is this list's turn
-        slice_ = (walk.at, walk.end)
-        if self._traces_of != slice_:
-            # With nothing known yet, also the traces that began shortly before.
-            self._lead = 0.0 if self._traces_of is not None else 3600.0
-            self._traces_of, self._traces_page = slice_, ""
-        if self._traces_page is None:
-            return False
-        limit = self._limits.get("traces", surface.most("traces"))
-        asked = surface.ask(
-            "traces", walk.at - self._lead, walk.end, page=self._traces_page, limit=limit, age=self._settings.age
-        )
-        try:
-            page = self._ask(asked, self._traces_page)
-        except RefusedError as refusal:
-            if refusal.kind != "too_much" or limit == 1:
-                raise
-            self._limits["traces"], self._traces_page = limit // 2, ""
-            return True
-        for body in page.rows:
-            self._keep_trace(bytes(body))
-        self._traces_page = page.next or None
-        return True
-
-    def _keep_trace(self, body: bytes) -> None:
-        try:
-            found = _decode_trace(body)
-            texts = {name: msgspec.json.decode(found[name]) for name in _OF_TRACE if name in found}
-            facts = TraceFacts(*(str(texts.get(name) or "")[:1024] for name in ("name", "release", "environment")))
-            self._traces[str(texts["id"])] = facts
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError):
-            return  # its rows are counted without it
-        while len(self._traces) > _TRACES:
-            self._traces.popitem(last=False)
 
     def _ask(self, asked: surfaces.Asked, page: str) -> Page:
         return surfaces.parse(self._client.get(*asked), page)
@@ -325,15 +306,12 @@ class Project:
         if retried:
             return Batch([], {}, more=True, retries=1)
         if refusal.kind == "absent":
-            self._surface = None  # the server was replaced: look again what it has
+            self._surface = None  # another version by now: look again what it has
         self._problem = str(refusal)
         raise SourceError(self._problem)
 
     def _parts(self) -> dict[str, bytes]:
         return {name: _encode_stream(stream) for name, stream in self._streams.items()}
-
-
-_OF_TRACE = ("id", "name", "release", "environment")
 
 
 def _amounts(details: Mapping[str, object] | None) -> str:

@@ -56,6 +56,7 @@ def fresh(begin: float, tiers: tuple[Tier, ...]) -> Stream:
 
 def start(stream: Stream, tiers: tuple[Tier, ...], now: float, *, deep: bool = False) -> bool:
     """Begin to walk up to `now` as far back as is due, all the way if `deep`; return whether there is anything."""
+    stream.marks += stream.marks[-1:] * (len(tiers) - len(stream.marks))  # the server was another version
     due = [number for number, tier in enumerate(tiers) if now - stream.marks[number] >= tier.every]
     if deep:
         due = [len(tiers) - 1]
