@@ -35,15 +35,17 @@ class Memory:
                 self._parts[key] = dict(_ENTRY.iter_unpack(blob))
                 self._where.update(dict.fromkeys(self._parts[key], key))
 
-    def look(self, identity: str, mark: str, now: float) -> str:
-        """Note a row that came at `now`; return whether it is `new`, `same`, or has `changed` since it was brought.
+    def look(self, identity: str, mark: str, now: float, *, note: bool = True) -> str:
+        """Return whether a row that comes at `now` is `new`, `same`, or has `changed` since it was brought.
 
-        A store may show a row in both forms for ever: each is a change once.
+        A new one is remembered unless `note` is false: nobody will read it again. A store may show a row in both
+        forms for ever: each is a change once.
         """
         name, fingerprint = _hash(identity), _hash(mark)
         key = self._where.get(name)
         if key is None:
-            self._put(name, fingerprint, now)
+            if note:
+                self._put(name, fingerprint, now)
             return "new"
         form = _hash(f"{identity} {mark}")
         if self._parts[key][name] == fingerprint or form in self._where:

@@ -238,9 +238,8 @@ class Project:
         except (ValueError, OverflowError):
             identity, mark, time_ = body.decode("utf-8", "replace"), "", walk.at
         # What no later walk reads need not be remembered: a year of history, when it is first read.
-        seen = "new"
-        if time_ >= walk.to - self._reach(name):
-            seen = self._memory.look(f"{name}/{identity}", mark, self._client.now())
+        note = time_ >= walk.to - self._reach(name)
+        seen = self._memory.look(f"{name}/{identity}", mark, self._client.now(), note=note)
         if seen == "changed":
             batch.late += 1
         elif seen == "new":
@@ -272,7 +271,7 @@ class Project:
         elif refusal.kind == "too_large" and surface.paged:
             # One row alone is past the bound: it is left out, or nothing after it would ever be read.
             walks.turn(stream, str(int(page or 1) + 1), 1)
-            bad["too_large"] = 1
+            bad["too_large"], self._total = 1, None
         else:
             raise refusal
         return Batch([], {name: _encode_stream(stream)}, more=True, bad=bad, retries=1)
@@ -283,7 +282,7 @@ class Project:
             return False
         if asked in ("", "1"):
             self._total = page.total
-        if page.next or page.total == self._total or self._drifts >= _DRIFTS:
+        if page.next or self._total in (None, page.total) or self._drifts >= _DRIFTS:
             if not page.next:
                 self._drifts = 0
             return False
