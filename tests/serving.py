@@ -21,11 +21,11 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PATIENCE = 30.0
 
 
-def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+def until(holds: Callable[[], bool], what: object, seconds: float = PATIENCE) -> None:
     """Ask until something holds that nobody announces; fail after so long."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        assert time.monotonic() < deadline, f"{what() if callable(what) else what}: not within {seconds:g} s"
         time.sleep(0.05)
 
 
