@@ -11,8 +11,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PY := .venv/bin/python
 BUILDERS := exporters.catalogue.build prometheus.build grafana.build
-# Programs that tests start; each is also the name of its Debian package. Prometheus brings promtool.
-PROGRAMS := prometheus chromium nginx strace
+# Programs that tests start, each of a Debian package that exporters/stack/debian.py knows. Prometheus brings promtool.
+PROGRAMS := prometheus chromium nginx strace postgres
 
 .DEFAULT_GOAL := check
 .PHONY: check build test up down status logs bench screenshots

@@ -28,6 +28,8 @@ class OpenRun(msgspec.Struct, omit_defaults=True):
     cost: float | None = 0.0
     tokens: int | None = 0
     has_usage: bool = False
+    # Of its last call.
+    error: str = ""
 
 
 class OpenTrace(msgspec.Struct, omit_defaults=True):
@@ -317,6 +319,7 @@ class Runs:
             if start is not None and not span.agent:
                 _join(span, start)
             run.tool_calls += 1
+        run.error = span.error
         if not span.agent:
             span.agent = run.span.agent
         if span.kind != "part":
@@ -404,7 +407,12 @@ class Runs:
         self._give_up(trace, first, outcome, trace.touched, error)
         for run in trace.runs.values():
             span = run.span
-            span.ended, span.error, span.time = True, "abandoned", trace.touched
+            if span.ends_when_idle:
+                span.error = run.error
+                span.duration = round(trace.touched - span.time, 6) if trace.touched >= span.time else None
+            else:
+                span.error = "abandoned"
+            span.ended, span.time = True, trace.touched
             trace.counted[span.span_id] = None
             _fill_run(span, run)
             outcome.ended.append(span)

@@ -84,6 +84,8 @@ class Span(msgspec.Struct, gc=False, omit_defaults=True):
     provisional: bool = False
     # Usage that the store gives for a whole run, counted without counting a call.
     usage_only: bool = False
+    # Of a run in a store that never says that one has ended: it has, when nothing more is heard of it.
+    ends_when_idle: bool = False
     # Of a run: what it took. Filled when it is closed.
     inference_calls: int | None = None
     tool_calls: int | None = None

@@ -22,6 +22,8 @@ MAY_IMPORT = {
 }
 # What only one extra installs, and the room that it is installed for.
 ROOM_OF = {
+    "sqlalchemy": "exporters.sources.llm_metrics",
+    "psycopg": "exporters.sources.llm_metrics",
     "grafanalib": "grafana.panels",
     "httpx": "exporters.sources.langfuse",
     "streamlit": "streamlit_portal",

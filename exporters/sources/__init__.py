@@ -14,6 +14,8 @@ SOURCES = {
     "createagents": "exporters.sources.createagents:open_folder",
     "langfuse+https": "exporters.sources.langfuse:open_project",
     "langfuse+http": "exporters.sources.langfuse:open_project",
+    "llm-metrics": "exporters.sources.llm_metrics:open_file",
+    "llm-metrics+postgresql": "exporters.sources.llm_metrics:open_server",
     "otlp": "exporters.sources.otlp:open_receiver",
     "otlp+file": "exporters.sources.otlp:open_folder",
 }
@@ -132,10 +134,22 @@ class Options:
         unknown = self.own.keys() - set(names)
         if unknown:
             known = ", ".join((*_OPTIONS, *names))
-            raise SourceError(f"{url.geturl()}: unknown option '{min(unknown)}'; there are {known}")
+            raise SourceError(f"{shown(url.geturl())}: unknown option '{min(unknown)}'; there are {known}")
 
 
 _OPTIONS = ("name", "environment", "since")
+
+
+_SECRETS = re.compile(
+    r"(?<=//)(?P<user>[^/?#:]*):[^/?#]*@|(?P<option>[?&][^=&]*(?:password|secret|token|key)=)[^&#]*", re.I
+)
+
+
+def shown(url: str) -> str:
+    """Return a URL as it may be shown: without a password, wherever somebody has put one."""
+    return _SECRETS.sub(
+        lambda found: f"{found['user']}:***@" if found["user"] is not None else f"{found['option']}***", url
+    )
 
 
 _SPAN_OF_TIME = re.compile(r"(\d+)([smhdw])")
@@ -155,12 +169,12 @@ def _options(url: SplitResult, follows: bool) -> Options:
     try:
         since = seconds_of(given["since"]) if "since" in given else None
     except ValueError as error:
-        raise SourceError(f"{url.geturl()}: since: {error}") from None
+        raise SourceError(f"{shown(url.geturl())}: since: {error}") from None
     name = given.get("name") or url.scheme.partition("+")[0]
     if not name.isprintable() or len(name) > 64:
-        raise SourceError(f"{url.geturl()}: name: should be up to 64 characters that can be printed")
+        raise SourceError(f"{shown(url.geturl())}: name: should be up to 64 characters that can be printed")
     if url.fragment:
-        raise SourceError(f"{url.geturl()}: write '#' in a path as %23")
+        raise SourceError(f"{shown(url.geturl())}: write '#' in a path as %23")
     own = {option: value for option, value in given.items() if option not in _OPTIONS}
     return Options(name=name, environment=given.get("environment", ""), since=since, follows=follows, own=own)
 
@@ -174,10 +188,10 @@ def open_source(url: str, *, follows: bool = False) -> Source:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise SourceError(f"{url}: {error}; check the URL") from None
+        raise SourceError(f"{shown(url)}: {error}; check the URL") from None
     if parts.scheme not in SOURCES:
         known = ", ".join(f"{scheme}://" for scheme in SOURCES)
-        raise SourceError(f"{url}: not the URL of a trace store; it should begin with {known}")
+        raise SourceError(f"{shown(url)}: not the URL of a trace store; it should begin with {known}")
     options = _options(parts, follows)
     source: Source = resolve_name(SOURCES[parts.scheme])(parts, options)
     return replace(source, since=options.since)
@@ -189,6 +203,6 @@ def open_sources(urls: Sequence[str], *, follows: bool = False) -> list[Source]:
     for url in urls:
         source = open_source(url, follows=follows)
         if any(other.name == source.name for other in sources):
-            raise SourceError(f"{url}: two sources are named '{source.name}'; add ?name=... to one of them")
+            raise SourceError(f"{shown(url)}: two sources are named '{source.name}'; add ?name=... to one of them")
         sources.append(source)
     return sources

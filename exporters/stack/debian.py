@@ -9,13 +9,16 @@ from pathlib import Path
 
 # Debian starts these as services once they are installed, where systemd runs. Only the programs are
 # wanted, and Prometheus' service would take the very port that ours listens on.
-_SERVICES = ("prometheus", "nginx")
+_SERVICES = ("prometheus", "nginx", "postgresql")
+# Programs whose package has another name.
+_PACKAGES = {"postgres": "postgresql"}
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 def program(name: str) -> str | None:
-    """Return where a program is, looking also where root's programs are, or None."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN]))
+    """Return where a program is, looking also where root's programs are and PostgreSQL's, or None."""
+    servers = (str(folder) for folder in Path("/usr/lib/postgresql").glob("*/bin"))
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN, *servers]))
 
 
 def install(packages: Sequence[str]) -> bool:
@@ -47,14 +50,14 @@ def _runs(command: Sequence[str], *, quiet: bool = False) -> bool:
 
 
 def main() -> int:
-    """Install the programs named that are not there, each a package of its own name; say which are still missing.
+    """Install the programs named that are not there; say which are still missing.
 
     Always 0: what needs them says so itself, and tests that do are skipped.
     """
     names = sys.argv[1:]
     missing = [name for name in names if program(name) is None]
-    if missing and not install(missing):
-        absent = " ".join(name for name in missing if program(name) is None)
+    if missing and not install([_PACKAGES.get(name, name) for name in missing]):
+        absent = " ".join(_PACKAGES.get(name, name) for name in missing if program(name) is None)
         print(f"Not here, and not installable without a question: {absent}. Tests that need them are skipped; to run")
         print(f"them: apt-get install {absent}")
     return 0

@@ -1,0 +1,191 @@
+"""llm_metrics on PostgreSQL: a server that is asked in transactions that cannot write."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, unquote
+
+import psycopg
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Double,
+    Select,
+    String,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    collate,
+    create_engine,
+    func,
+    inspect,
+    select,
+    text,
+)
+from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
+
+from exporters.sources import SourceError
+from exporters.sources.llm_metrics.layout import after_time
+
+_SETTINGS = (
+    "-c default_transaction_read_only=on -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+    " -c timezone=UTC -c datestyle=ISO"
+)
+_INSTANT = "YYYY-MM-DD HH24:MI:SS.US"
+_WRAPPED = 2**31  # transactions, past which an age is no age
+
+
+def place_of(url: SplitResult, password_file: str) -> URL:
+    """Return where a server is, and as whom; without a password libpq asks PGPASSWORD and ~/.pgpass.
+
+    Raises SourceError when the URL holds a password, when it names no database, or when the file cannot be read.
+    """
+    shown = f"{url.scheme}://"
+    if url.password is not None:
+        raise SourceError(
+            f"{shown}: a password in a URL is seen by everybody on the machine; take it out and put it into the"
+            " environment variable PGPASSWORD, into ~/.pgpass, or into a file that ?password_file= names"
+        )
+    try:
+        port = url.port
+    except ValueError as error:
+        raise SourceError(f"{shown}: {error}; check the port") from None
+    database = unquote(url.path[1:])
+    if not database or "/" in database:
+        raise SourceError(f"{shown}: name one database, as in {shown}user@host/db")
+    password = None
+    if password_file:
+        try:
+            password = Path(password_file).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or "not text"
+            raise SourceError(f"{shown}: password_file {password_file}: {said}; check the path") from None
+    return URL.create(
+        "postgresql+psycopg",
+        username=unquote(url.username) if url.username else None,
+        password=password,
+        host=unquote(url.hostname) if url.hostname else None,
+        port=port,
+        database=database,
+    )
+
+
+class Database:
+    """One connection to a server, and the words that PostgreSQL understands.
+
+    Rows are followed by their time and id. What was written late or again is known by its `xmin`,
+    the transaction that wrote it, of a look's snapshot or after it.
+    """
+
+    tells_changes = True
+
+    def __init__(self, place: URL) -> None:
+        self._place = place.render_as_string(hide_password=True).partition("+psycopg")[2]
+        self._engine = create_engine(
+            place,
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={
+                "options": _SETTINGS,
+                "application_name": "agentgauge",
+                "connect_timeout": 10,
+                # Statements that are prepared do not survive a pooler such as PgBouncer.
+                "prepare_threshold": None,
+            },
+        )
+
+    def fetch(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of a question, asked in a transaction of its own. Raises SourceError."""
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(statement, parameters).fetchall()  # type: ignore[return-value] # Row is a tuple
+        except SQLAlchemyError as error:
+            raise self._unread(error) from None
+
+    def _unread(self, error: SQLAlchemyError) -> SourceError:
+        orig = getattr(error, "orig", None) or error
+        said = str(orig).partition("\n")[0]
+        mend = ""
+        if isinstance(orig, psycopg.errors.InsufficientPrivilege):
+            mend = "; grant it: GRANT SELECT ON generations, traces TO the user"
+        elif "password" in said:
+            mend = "; put the password into PGPASSWORD, ~/.pgpass or the file that ?password_file= names"
+        return SourceError(f"postgresql{self._place}: {said}{mend}")
+
+    def columns(self) -> dict[str, list[Column[Any]]]:
+        """Return the columns of the two tables."""
+        found: dict[str, list[Column[Any]]] = {}
+        try:
+            with self._engine.connect() as connection:
+                looker = inspect(connection)
+                for table in ("generations", "traces"):
+                    try:
+                        columns = looker.get_columns(table)
+                    except NoSuchTableError:
+                        columns = []
+                    found[table] = [Column(column["name"], column["type"]) for column in columns]
+        except SQLAlchemyError as error:
+            raise self._unread(error) from None
+        return found
+
+    def identity(self) -> str:
+        """Return what changes when the table is another one."""
+        [(oid,)] = self.fetch(text("SELECT CAST(CAST(to_regclass('generations') AS oid) AS text)"))
+        return oid or ""
+
+    def mark(self) -> str:
+        """Return what changes when a transaction ended that may have written."""
+        [(snapshot,)] = self.fetch(text("SELECT CAST(pg_current_snapshot() AS text)"))
+        return str(snapshot)
+
+    def outdated(self, before: str, now: str) -> bool:
+        """Say whether a mark is of another server, or so old that its transactions' ages have wrapped."""
+        return not 0 <= _first(now) - _first(before) < _WRAPPED
+
+    def changes(self, mark: str, *, thorough: bool) -> str:
+        """Return the parameter of `changed`: the first transaction that a mark may not show."""
+        return str(_first(mark) % 2**32)
+
+    def changed(self) -> ColumnElement[bool]:
+        return text("age(generations.xmin) <= age(CAST(:changes AS xid))")  # type: ignore[return-value]
+
+    def beginning(self, calls: Table, day: str) -> list[Any]:
+        """Return the key before the first row of a day, or of all if it is empty."""
+        return [day or ("" if isinstance(calls.c.created_at.type, String) else "-infinity"), ""]
+
+    def key(self, calls: Table) -> tuple[ColumnElement[Any], ...]:
+        return calls.c.created_at, calls.c.id
+
+    def after(self, calls: Table) -> ColumnElement[bool]:
+        return after_time(calls)
+
+    def remaining(self, calls: Table) -> Select[Any]:
+        return select(func.count()).select_from(calls).where(after_time(calls))
+
+    def text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return column if isinstance(column.type, String) else cast(column, Text)
+
+    def number(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return cast(column, Double)
+
+    def moment(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        if isinstance(column.type, String):
+            return collate(func.replace(column, "T", " "), "C")
+        return collate(func.to_char(column, _INSTANT), "C")
+
+    def instant(self, name: str) -> ColumnElement[Any]:
+        # A stamp may have no fraction: as text `10:00:00` is before `10:00:00.000000`.
+        instant = func.to_char(func.to_timestamp(bindparam(name, type_=Double)), _INSTANT)
+        return func.rtrim(func.rtrim(instant, "0"), ".")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _first(snapshot: str) -> int:
+    """The first transaction that had not ended: every later one is in doubt."""
+    return int(snapshot.partition(":")[0])
