@@ -22,7 +22,6 @@ from exporters.pricing.table import read_table
 from exporters.reconcile import report
 from exporters.runner import Runner
 from exporters.runs import IDLE_SECONDS
-from exporters.server import listen, serve
 from exporters.sources import Source, SourceError, open_sources, seconds_of
 from exporters.statement import statement
 
@@ -49,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    # Only this command needs a web server, and to load one takes a tenth of what the others take to begin.
+    from exporters.server import listen, serve  # noqa: PLC0415
+
     sources = _sources(options, follows=True)
     # Bound first: a port in use is told before the state is touched.
     with listen(options.listen) as bound:
