@@ -282,8 +282,7 @@ class Runner:
             for reason, count in reasons.items():
                 totals.count(name, "agentgauge_bad_records", reason, count)
         catches_up = not batch.more and name not in totals.caught_up
-        if not batch.more:
-            self._count(name, runs.sweep(now))
+        self._count(name, runs.sweep_behind(found.spans) if batch.more else runs.sweep(now))
         if catches_up:
             totals.catch_up(name)
         waits = settling is not None and settling.changed

@@ -1,6 +1,6 @@
 """Open runs: pairs starts with ends, counts each span once, closes a run that ended or was abandoned."""
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -99,6 +99,8 @@ class Runs:
         self.closed: dict[str, Closed] = {}
         # The newest time of a counted record: a run that begins later has not been counted before.
         self.newest = 0.0
+        # When a backlog was last swept, by its own clock.
+        self._swept = 0.0
         # Traces that the last commit kept as open. Most begin and end between two commits.
         self._kept: set[str] = set()
 
@@ -252,6 +254,21 @@ class Runs:
         trace.counted = dict.fromkeys(list(trace.counted)[len(oldest) :])
         trace.recalled = -1
         self._put_away(trace_id, oldest, complete=False)
+
+    def sweep_behind(self, spans: Sequence[Span]) -> Outcome:
+        """Close what had been idle too long when spans of a backlog were written, as it would have been
+        then: a store of years would leave open whatever never ended in it.
+
+        That time is the oldest of theirs, so that a file that is read after a newer one loses no run.
+        """
+        if not spans:
+            return Outcome()
+        # Some of them are enough: where a batch is of two files, the second has its last span.
+        at = min(span.time for span in (*spans[::64], spans[-1]))
+        if abs(at - self._swept) < self._idle:
+            return Outcome()
+        self._swept = at
+        return self.sweep(at)
 
     def sweep(self, now: float) -> Outcome:
         """Close what has been idle too long, and count ends that were held long enough."""

@@ -71,14 +71,14 @@ class Exporter:
         found = translate(lines, self.environment)
         for reason, count in found.bad.items():
             self.bad[reason] = self.bad.get(reason, 0) + count
-        return self._take(self.runs.add(found.spans, self.now))
+        return self.take(self.runs.add(found.spans, self.now))
 
     def sweep(self, at: float) -> Outcome:
         """What a reader does when it has read everything, `at` seconds after START."""
         self.now = START + at
-        return self._take(self.runs.sweep(self.now))
+        return self.take(self.runs.sweep(self.now))
 
-    def _take(self, outcome: Outcome) -> Outcome:
+    def take(self, outcome: Outcome) -> Outcome:
         self.aggregate.add("s", outcome.ended)
         self.repeated += outcome.repeated
         for trace, closed in self.runs.closed.items():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from exporters.pricing import Prices
 from exporters.runs import HELD_SECONDS, IDLE_SECONDS, OPEN_TRACES, SPANS_A_TRACE, Runs
+from exporters.sources.createagents import translate
 from exporters.span import Span
 
 OK = {"status": "success"}
@@ -245,6 +246,34 @@ def test_a_run_is_idle_from_its_newest_record_on_not_from_its_start():
     assert exporter.total("agentgauge_runs_total") is None
     exporter.sweep(3001 + IDLE_SECONDS)
     assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"abandoned": 1}
+
+
+def test_a_backlog_is_swept_by_its_own_clock_an_hour_of_it_at_a_time():
+    """Two runs that never end, and one that ends: while they are read, and not only when all is."""
+    exporter = Exporter()
+    for at in (0, 1800, 3000, 4000, 6000, 9000):
+        spans = translate(
+            [run_start(at, f"r{at}", trace=f"t{at}"), request(at + 1, "c", f"r{at}", trace=f"t{at}")]
+        ).spans
+        exporter.take(exporter.runs.add(spans, START + 86400))
+        exporter.take(exporter.runs.sweep_behind(spans))
+        if at == 1800:
+            exporter.read(run_end(1900, "r1800", trace="t1800"))
+    # It was swept at 0, 4000 and 9000, an hour apart: idle were those touched before 400, and before 5400.
+    assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"abandoned": 3}
+    assert list(exporter.runs.open) == ["t6000", "t9000"]
+
+
+def test_a_file_that_is_read_after_a_newer_one_loses_no_run_of_a_backlog():
+    exporter = Exporter()
+    newer = [response(86400 + second, f"new{second}", trace="new") for second in range(100)]
+    older = [run_start(0), *(response(second, f"old{second}") for second in range(1, 100))]
+    for block in (newer, newer[50:] + older[:10], older[10:]):
+        spans = translate(block).spans
+        exporter.take(exporter.runs.add(spans, START + 10 * 86400))
+        exporter.take(exporter.runs.sweep_behind(spans))
+    exporter.read(run_end(101))
+    assert exporter.samples("agentgauge_runs_total", "outcome") == {"ok": 1, "error": 0}
 
 
 def test_a_call_of_which_only_the_request_is_known_is_waited_for():
