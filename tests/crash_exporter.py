@@ -39,18 +39,21 @@ def until(ask: Callable[[], Answer | None], seconds: float, what: object = "what
 
 
 class Exporter:
-    """The exporter of one folder on one port; `prefix` is a command that runs it, such as strace."""
+    """The exporter of one folder, or one URL, on one port; `prefix` is a command that runs it, such as strace."""
 
-    def __init__(self, directory: Path, *, folder: Path | None = None, state: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, folder: Path | None = None, state: Path | None = None, url: str = ""
+    ) -> None:
         self.folder = folder or directory / "traces"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.url = url or f"createagents://{self.folder}"
         self.state = state or directory / "state"
         self.log = directory / "log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, prefix: Sequence[str] = ()) -> "Exporter":
-        serve = [sys.executable, "-m", "exporters", "serve", f"createagents://{self.folder}"]
+        serve = [sys.executable, "-m", "exporters", "serve", self.url]
         options = ["--listen", f"127.0.0.1:{self.port}", "--state", str(self.state)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([*prefix, *serve, *options], cwd=ROOT, stdout=log, stderr=log)
