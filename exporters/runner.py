@@ -89,6 +89,8 @@ class Runner:
             for source in sources
             if source.settles is not None
         }
+        # The sources that were read to their end since the state was opened.
+        self._live: set[str] = set()
         self._problems: dict[str, str] = {}
         # Raised whenever the state was opened anew: readers then go back to the committed cursor.
         self._generation = 0
@@ -267,13 +269,8 @@ class Runner:
     def _commit(self, source: Source, batch: Batch, found: Translated, *, last: bool = False) -> None:
         """Count a batch and commit it; `last` says that no other will come. Raises StateError."""
         name, runs, totals = source.name, self._runs[source.name], self.aggregate
-        now = self._now()
-        settling = self._settling.get(name)
-        if settling is None:
-            self._count(name, runs.add(found.spans, now))
-        else:
-            groups = settling.add(found.spans, now, more=batch.more)
-            self._count(name, runs.settle(groups + settling.settle_all() if last else groups, now))
+        now, settling = self._now(), self._settling.get(source.name)
+        self._pair(name, batch, found.spans, now, last=last)
         if found.records:
             totals.count(name, "agentgauge_records", by=found.records)
         if batch.late:
@@ -282,7 +279,6 @@ class Runner:
             for reason, count in reasons.items():
                 totals.count(name, "agentgauge_bad_records", reason, count)
         catches_up = not batch.more and name not in totals.caught_up
-        self._count(name, runs.sweep_behind(found.spans) if batch.more else runs.sweep(now))
         if catches_up:
             totals.catch_up(name)
         waits = settling is not None and settling.changed
@@ -314,6 +310,18 @@ class Runner:
                 self._cursors[name].pop(part, None)
         self._caught_up = set(totals.caught_up)
         self.health.took("agentgauge_commit_duration_seconds", time.perf_counter() - began)
+
+    def _pair(self, name: str, batch: Batch, spans: list[Span], now: float, *, last: bool) -> None:
+        """Count the spans that are complete now."""
+        runs, settling, live = self._runs[name], self._settling.get(name), name in self._live
+        if not batch.more:
+            self._live.add(name)
+        if settling is None:
+            self._count(name, runs.add(spans, now, live=live))
+        else:
+            groups = settling.add(spans, now, live=name in self._live)
+            self._count(name, runs.settle(groups + settling.settle_all() if last else groups, now))
+        self._count(name, runs.sweep_behind(spans) if batch.more else runs.sweep(now))
 
     def _count(self, name: str, outcome: Outcome) -> None:
         if self._counted is not None:
@@ -426,6 +434,7 @@ class Runner:
         self.aggregate.born = max(self.aggregate.born, to_any)
         self._scrapers.restore(promised, to_any, self.aggregate.born)
         self._caught_up = {name for name, committed in found.items() if committed.caught_up}
+        self._live = set()
         self.aggregate.caught_up = set(self._caught_up)
         for name, committed in found.items():
             self._runs[name].restore(committed.open, committed.newest)

@@ -8,14 +8,15 @@ import msgspec
 from exporters.span import Span
 from exporters.tree import Group
 
-# A run without a new record for this long, by the records' own times, has been abandoned.
+# A run without a new record for this long has been abandoned: by the clock where records are read as they are
+# written, by the records' own times where they are read from a backlog.
 IDLE_SECONDS = 3600.0
 # How long an end that may be said again with more is waited for.
 HELD_SECONDS = 10.0
 # Traces open at once; past it the one that was opened first is closed.
 OPEN_TRACES = 10_000
-# Span ids held in memory of one open trace; past it the oldest half is only known to the state, which
-# is asked again when the trace has been closed.
+# Span ids held in memory of one open trace, besides those that were recalled; past it the oldest half is only
+# known to the state, which is asked again when the trace has been closed.
 SPANS_A_TRACE = 10_000
 
 
@@ -127,11 +128,12 @@ class Runs:
         self.changed = set()
         self.closed = {}
 
-    def add(self, spans: list[Span], now: float) -> Outcome:  # noqa: PLR0912 -- a call more for each span takes its time
+    def add(self, spans: list[Span], now: float, *, live: bool = False) -> Outcome:  # noqa: PLR0912 -- a call more for each span takes its time
         """Take the spans of a batch, in the store's order; return those now complete.
 
         `now` is Unix seconds; a record's time counts as at most that, so that a clock that runs
-        ahead keeps nothing open for ever.
+        ahead keeps nothing open for ever. What is read `live`, and not from a backlog, was written
+        just now: whatever its time says, its trace is not idle.
         """
         outcome = Outcome()
         traces, changed, before, newest = self.open, self.changed, self.newest, self.newest
@@ -165,6 +167,9 @@ class Runs:
             if span.parent_id and len(trace.runs) > 1:
                 trace.parents[span_id] = span.parent_id
         self.newest = newest
+        if live:
+            for trace_id in {span.trace_id for span in spans} & traces.keys():
+                traces[trace_id].touched = now
         for trace_id in reopened:
             self._let_go(trace_id)
         while len(traces) > OPEN_TRACES:
@@ -249,11 +254,13 @@ class Runs:
         outcome.ended.append(span)
 
     def _shorten(self, trace_id: str, trace: OpenTrace) -> None:
-        """Leave the oldest half of a trace's counted spans to the state."""
-        oldest = list(trace.counted)[: len(trace.counted) - SPANS_A_TRACE // 2]
-        trace.counted = dict.fromkeys(list(trace.counted)[len(oldest) :])
-        trace.recalled = -1
-        self._put_away(trace_id, oldest, complete=False)
+        """Leave the oldest half of what was counted of a trace to the state, unless it is what that recalled."""
+        recalled = max(0, trace.recalled)
+        if len(trace.counted) - recalled > SPANS_A_TRACE:
+            spans = list(trace.counted)
+            cut = len(spans) - SPANS_A_TRACE // 2
+            trace.counted, trace.recalled = dict.fromkeys(spans[cut:]), -1
+            self._put_away(trace_id, spans[recalled:cut], complete=False)
 
     def sweep_behind(self, spans: Sequence[Span]) -> Outcome:
         """Close what had been idle too long when spans of a backlog were written, as it would have been
@@ -437,7 +444,11 @@ class Runs:
 
     def _close(self, trace_id: str, trace: OpenTrace) -> None:
         self.changed.add(trace_id)
-        self._put_away(trace_id, trace.counted, complete=trace.recalled >= 0)
+        if trace.recalled > SPANS_A_TRACE:
+            # What is long is put behind, not written anew.
+            self._put_away(trace_id, list(trace.counted)[trace.recalled :], complete=False)
+        else:
+            self._put_away(trace_id, trace.counted, complete=trace.recalled >= 0)
         self.open.pop(trace_id, None)
 
     def _put_away(self, trace_id: str, spans: Iterable[str], *, complete: bool) -> None:

@@ -79,8 +79,6 @@ class Settling:
         self._gone: list[int] = []
         self._row = max(rows, default=0)
         self._batch = 0
-        # Whether the store was read to its end since: until then what is missing may be in its backlog.
-        self._current = False
         for number, spans in sorted(rows.items()):
             for arrived in spans:
                 self._put(arrived)
@@ -108,10 +106,11 @@ class Settling:
         gone, self._gone, self._changed = self._gone, [], {}
         return Changes(gone, new)
 
-    def add(self, spans: Iterable[Span], now: float, *, more: bool) -> list[Group]:
+    def add(self, spans: Iterable[Span], now: float, *, live: bool) -> list[Group]:
         """Take the spans of a batch at a Unix time; return what is settled now.
 
-        `more` says that the batch was not the last that the store has at the moment.
+        While a backlog is read, so not yet `live`, what is missing may be in the rest of it: nothing
+        is due then, and a trace that seems whole waits for one more batch.
         """
         self._batch += 1
         touched: dict[str, None] = {}
@@ -120,9 +119,8 @@ class Settling:
             touched[span.trace_id] = None
         for trace_id in touched:
             self._look(trace_id)
-        self._current = self._current or not more
-        groups = self._settle_whole(now)
-        if self._current:
+        groups = self._settle_whole(now, live)
+        if live:
             groups += self._settle_due(now)
         while len(self.waiting) > TRACES or self.spans > SPANS:
             groups.append(self._settle(next(iter(self.waiting))))
@@ -168,13 +166,13 @@ class Settling:
         trace.due = ceil(at)
         self._due.setdefault(trace.due, {})[trace_id] = None
 
-    def _settle_whole(self, now: float) -> list[Group]:
-        """Settle traces that seem whole and were quiet; while a backlog is read, for one batch."""
+    def _settle_whole(self, now: float, live: bool) -> list[Group]:
+        """Settle traces that seem whole and were quiet."""
         groups = []
         for trace_id in list(self._whole):
             trace = self.waiting[trace_id]
             # Times to come are those of a clock that was put back since.
-            waits = now - QUIET * self._seconds < trace.touched <= now if self._current else trace.batch == self._batch
+            waits = now - QUIET * self._seconds < trace.touched <= now if live else trace.batch == self._batch
             if waits:
                 break
             groups.append(self._settle(trace_id))

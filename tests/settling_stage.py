@@ -62,11 +62,11 @@ class Stage:
         self.runs = Runs(Prices(), self.counted.get, idle=IDLE_SECONDS)
         self.settling = Settling(SETTLES, self.runs.awaited)
 
-    def read(self, *spans: Span, at: float = 0.0, more: bool = False, commit: bool = True) -> list[Span]:
+    def read(self, *spans: Span, at: float = 0.0, live: bool = True, commit: bool = True) -> list[Span]:
         """Read a batch `at` seconds after START; return what is counted."""
         # As from a store: whoever changes a span changes it for nobody else.
         fresh = msgspec.convert(msgspec.to_builtins(spans), tuple[Span, ...])
-        groups = self.settling.add(fresh, START + at, more=more)
+        groups = self.settling.add(fresh, START + at, live=live)
         return self._take(self.runs.settle(groups, START + at), commit)
 
     def end(self) -> list[Span]:
