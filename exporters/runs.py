@@ -213,7 +213,7 @@ class Runs:
                 self._settle_run(trace, span, outcome)
             elif span.kind != "part":
                 self._settle_call(trace, span, outcome)
-            outcome.adrift += span.ended and span_id in group.adrift
+            outcome.adrift += span.ended and span.kind != "part" and span_id in group.adrift
             below = trace.missing.pop(span_id, None) if trace.missing else None
             if below is not None:
                 _take_over(trace.runs.get(span_id) or _run_above(trace, span), below)

@@ -149,28 +149,33 @@ def _unwrap(spans: dict[str, Span], above: dict[str, Above], known: Known) -> No
     """Mark model calls that only wrap others by `usage_only`, with the usage that is not said within them."""
     within = {span_id: _Inner(used, None) for span_id, used in known.inner.items()}
     for span_id in reversed(above):
-        span = spans[span_id]
+        span, outer_id = spans[span_id], above[span_id].call
         inner = within.pop(span_id, None)
         known.inner.pop(span_id, None)
-        if span.kind != "inference":
+        if span.kind == "inference":
+            inner = _judged(span, inner, known.links[span_id], known.links.get(outer_id))
+        elif span.kind != "part":
             continue
-        link, outer_id = known.links[span_id], above[span_id].call
-        outer = known.links.get(outer_id)
-        link.used = has_usage(span)
-        if inner is not None:
-            _wrap(span, inner)
-            link.used = link.used or inner.used
-        elif outer is not None and outer.counted:
-            # What it is within was counted before it came.
-            _wrap(span, _Inner(outer.used, None))
-            outer.used = outer.used or link.used
-        else:
-            link.counted = True
-        if outer_id:
+        if inner is not None and outer_id:
             others = within.get(outer_id)
-            only = inner.only if inner is not None else span if link.counted else None
-            within[outer_id] = _Inner(link.used, only) if others is None else _Inner(link.used or others.used, None)
+            within[outer_id] = inner if others is None else _Inner(inner.used or others.used, None)
     known.inner.update((span_id, inner.used) for span_id, inner in within.items() if span_id not in known.links)
+
+
+def _judged(span: Span, inner: _Inner | None, link: Link, outer: Link | None) -> _Inner:
+    """Say whether a model call with others in it, or within another, is one; return what is in those around it."""
+    link.used = has_usage(span)
+    if inner is not None:
+        _wrap(span, inner)
+        link.used = link.used or inner.used
+        return _Inner(link.used, inner.only)
+    if outer is not None and outer.counted:
+        # What it is within was counted before it came.
+        _wrap(span, _Inner(outer.used, None))
+        outer.used = outer.used or link.used
+        return _Inner(link.used, None)
+    link.counted = True
+    return _Inner(link.used, span)
 
 
 def _wrap(span: Span, inner: _Inner) -> None:

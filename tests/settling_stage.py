@@ -26,15 +26,19 @@ def span(kind: str, span_id: str, parent: str = "", at: float = 1.0, **fields: A
     return Span(kind=kind, ended=True, span_id=span_id, parent_id=parent, time=START + at, **fields)  # type: ignore[arg-type]
 
 
-def run(span_id: str, parent: str = "", at: float = 9.0, agent: str = "", **fields: Any) -> Span:
-    return span("run", span_id, parent, at, agent=agent, **{"duration": at, **fields})
+def _usage(tokens: int | None) -> dict[str, Any]:
+    return {} if tokens is None else {"input_tokens": tokens, "output_tokens": 0}
+
+
+def run(span_id: str, parent: str = "", at: float = 9.0, tokens: int | None = None, **fields: Any) -> Span:
+    """A run that took `at` seconds."""
+    return span("run", span_id, parent, at, **{"duration": at, **_usage(tokens), **fields})
 
 
 def call(span_id: str, parent: str = "", at: float = 2.0, tokens: int | None = None, **fields: Any) -> Span:
     """A model call of gpt-4o-mini: USD 0.15 for a million input tokens."""
-    known = {} if tokens is None else {"input_tokens": tokens, "output_tokens": 0}
-    fields = {"model": "gpt-4o-mini", "provider": "openai", "duration": 0.5, **known, **fields}
-    return span("inference", span_id, parent, at, **fields)
+    of = {"model": "gpt-4o-mini", "provider": "openai", "duration": 0.5}
+    return span("inference", span_id, parent, at, **{**of, **_usage(tokens), **fields})
 
 
 def tool(span_id: str, parent: str = "", at: float = 3.0, **fields: Any) -> Span:
@@ -43,6 +47,10 @@ def tool(span_id: str, parent: str = "", at: float = 3.0, **fields: Any) -> Span
 
 def part(span_id: str, parent: str = "", at: float = 4.0, **fields: Any) -> Span:
     return span("part", span_id, parent, at, **fields)
+
+
+def score(span_id: str, parent: str = "", at: float = 5.0, **fields: Any) -> Span:
+    return span("score", span_id, parent, at, **{"score_name": "quality", "score": 0.5, **fields})
 
 
 class Stage:
