@@ -36,9 +36,13 @@ def _listed(provider: str, model: str) -> "ModelInfo | None":
     # Each search in a view of its own: a view remembers every name that it was ever asked for, and
     # the names are written by strangers.
     view = DataSnapshot(get_snapshot().providers, from_auto_update=False)
+    asked = set()
     for seller, name in candidates(provider, model):
         try:
-            return view.find_provider_model(name, None, seller or None, None)[1]
+            found = view.find_provider(name, seller or None, None)
+            if (found.id, name) not in asked:
+                asked.add((found.id, name))
+                return view.find_provider_model(name, found, None, None)[1]
         except LookupError:
             continue
     return None
