@@ -16,8 +16,12 @@ HELD_SECONDS = 10.0
 # Traces open at once; past it the one that was opened first is closed.
 OPEN_TRACES = 10_000
 # Span ids held in memory of one open trace, besides those that were recalled; past it the oldest half is only
-# known to the state, which is asked again when the trace has been closed.
+# known to the state, which is asked again when the trace has been closed. Also how much of a trace may wait for
+# its end; past it the trace is closed.
 SPANS_A_TRACE = 10_000
+# What all open traces hold together: an id of what was counted is one, what has not ended eight. Past it
+# the trace that was opened first is closed. About 100 MB.
+HELD_IN_ALL = 1_000_000
 
 
 class OpenRun(msgspec.Struct, omit_defaults=True):
@@ -104,6 +108,9 @@ class Runs:
         self._swept = 0.0
         # Traces that the last commit kept as open. Most begin and end between two commits.
         self._kept: set[str] = set()
+        # What each open trace held when it was last looked at, and all of them.
+        self._sizes: dict[str, int] = {}
+        self._size = 0
 
     def restore(self, traces: Mapping[str, OpenTrace], newest: float) -> None:
         """Go back to a committed state."""
@@ -112,6 +119,8 @@ class Runs:
         self.closed = {}
         self.newest = newest
         self._kept = set(traces)
+        self._sizes = {trace_id: _size(trace) for trace_id, trace in traces.items()}
+        self._size = sum(self._sizes.values())
 
     def changes(self) -> dict[str, OpenTrace | None]:
         """Return what a commit has to keep: the changed open traces, and None for those open no more."""
@@ -172,8 +181,7 @@ class Runs:
                 traces[trace_id].touched = now
         for trace_id in reopened:
             self._let_go(trace_id)
-        while len(traces) > OPEN_TRACES:
-            self._abandon(next(iter(traces)), outcome)
+        self._bound(outcome)
         return outcome
 
     def settle(self, groups: Iterable[Group], now: float) -> Outcome:
@@ -183,9 +191,25 @@ class Runs:
         for group in groups:
             if group.spans:
                 self._settle(group, before, now, outcome)
-        while len(self.open) > OPEN_TRACES:
-            self._abandon(next(iter(self.open)), outcome)
+        self._bound(outcome)
         return outcome
+
+    def _bound(self, outcome: Outcome) -> None:
+        """Close the traces that were opened first while there are too many, or hold too much."""
+        for trace_id in tuple(self.changed):
+            trace = self.open.get(trace_id)
+            if trace is None:
+                continue
+            if len(trace.parents) > SPANS_A_TRACE:
+                trace.parents = dict(list(trace.parents.items())[-SPANS_A_TRACE // 2 :])
+            if len(trace.starts) + len(trace.runs) + len(trace.missing) > SPANS_A_TRACE:
+                self._abandon(trace_id, outcome)
+                continue
+            size = _size(trace)
+            self._size += size - self._sizes.get(trace_id, 0)
+            self._sizes[trace_id] = size
+        while len(self.open) > OPEN_TRACES or self._size > HELD_IN_ALL:
+            self._abandon(next(iter(self.open)), outcome)
 
     def awaited(self, trace_id: str) -> Container[str]:
         """Return the ids of the spans that have not come and below which something was counted."""
@@ -318,7 +342,7 @@ class Runs:
         if trace is None or trace.runs or trace.starts or trace.missing or trace.held is not None:
             return
         if len(trace.counted) == trace.recalled and trace_id not in self.closed:
-            del self.open[trace_id]
+            self._forget(trace_id)
         else:
             self._close(trace_id, trace)
 
@@ -449,7 +473,11 @@ class Runs:
             self._put_away(trace_id, list(trace.counted)[trace.recalled :], complete=False)
         else:
             self._put_away(trace_id, trace.counted, complete=trace.recalled >= 0)
+        self._forget(trace_id)
+
+    def _forget(self, trace_id: str) -> None:
         self.open.pop(trace_id, None)
+        self._size -= self._sizes.pop(trace_id, 0)
 
     def _put_away(self, trace_id: str, spans: Iterable[str], *, complete: bool) -> None:
         """Have spans of a trace remembered by the next commit, with those that wait for it already."""
@@ -476,6 +504,10 @@ def _take_over(run: OpenRun, below: OpenRun) -> None:
     run.tokens = None if run.tokens is None or below.tokens is None else run.tokens + below.tokens
     run.cost = None if run.cost is None or below.cost is None else run.cost + below.cost
     run.has_usage = run.has_usage or below.has_usage
+
+
+def _size(trace: OpenTrace) -> int:
+    return 8 * (len(trace.starts) + len(trace.runs) + len(trace.missing)) + len(trace.counted) + len(trace.parents)
 
 
 def _begun(trace: OpenTrace, span: Span) -> OpenRun:

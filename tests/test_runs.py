@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporters.pricing import Prices
-from exporters.runs import HELD_SECONDS, IDLE_SECONDS, OPEN_TRACES, SPANS_A_TRACE, Runs
+from exporters.runs import HELD_IN_ALL, HELD_SECONDS, IDLE_SECONDS, OPEN_TRACES, SPANS_A_TRACE, Runs
 from exporters.sources.createagents import translate
 from exporters.span import Span
 
@@ -384,6 +384,47 @@ def test_no_more_traces_are_open_than_the_bound_and_the_oldest_is_given_up():
     assert len(runs.open) == OPEN_TRACES
     assert [(span.trace_id, span.error) for span in outcome.ended] == [(f"t{n}", "abandoned") for n in range(5)]
     assert sorted(runs.closed) == ["t0", "t1", "t2", "t3", "t4"]
+
+
+def test_all_open_traces_together_hold_no_more_than_the_bound_and_the_oldest_is_given_up():
+    runs = Runs(Prices(), lambda _: None)
+    traces = HELD_IN_ALL // 8 // 1000
+    ended = []
+    for trace in range(traces + 2):
+        calls = [Span("tool", False, f"t{trace}", f"c{n}", time=START + trace, agent=f"a{trace}") for n in range(1000)]
+        ended += runs.add(calls, START + 1000).ended
+        runs.committed()
+    assert len(runs.open) == traces
+    assert {(span.agent, span.error) for span in ended} == {("a0", "no_response"), ("a1", "no_response")}
+    assert len(ended) == 2000
+    runs.restore(dict(list(runs.open.items())[:5]), START)
+    assert runs._size == 5 * 8 * 1000
+    runs.sweep(START + 10 * IDLE_SECONDS)
+    assert (runs._size, runs._sizes, runs.open) == (0, {}, {})
+
+
+@pytest.mark.parametrize("kind", ["tool", "run"])
+def test_a_trace_of_which_too_much_does_not_end_is_closed(kind):
+    runs = Runs(Prices(), lambda _: None)
+    begun = [Span(kind, False, "t", f"c{n}", time=START) for n in range(SPANS_A_TRACE + 1)]
+    outcome = runs.add(begun, START + 1)
+    assert len(outcome.ended) == SPANS_A_TRACE + 1
+    assert runs.open == {}
+    # What comes of it after all was counted already.
+    runs = Runs(Prices(), lambda _: spans)
+    spans = [span.span_id for span in outcome.ended]
+    late = runs.add([Span(kind, True, "t", f"c{n}", time=START + 2) for n in range(9)], START + 2)
+    assert (late.ended, late.repeated) == ([], 9)
+
+
+def test_the_parents_of_one_trace_are_remembered_in_bounded_number():
+    runs = Runs(Prices(), lambda _: None)
+    runs.add([Span("run", False, "t", "r1", time=START), Span("run", False, "t", "r2", "r1", time=START)], START)
+    for begin in range(0, 5 * SPANS_A_TRACE, 1000):
+        runs.add([Span("tool", True, "t", f"c{begin + n}", "r2", time=START) for n in range(1000)], START)
+        runs.committed()
+    assert len(runs.open["t"].parents) <= SPANS_A_TRACE + 1000
+    assert runs.open["t"].runs["r2"].tool_calls == 5 * SPANS_A_TRACE
 
 
 def test_a_trace_of_a_million_calls_remembers_a_bounded_number_of_them():
