@@ -89,13 +89,14 @@ DAMAGES = {
     "noise": (noise, "damaged (file is not a database)"),
     "noise in the middle": (noise_in_the_middle, "damaged ("),
     "no format": (in_sql("PRAGMA user_version = 0"), "damaged (it has no format number)"),
-    "older format": (in_sql("PRAGMA user_version = -1"), "written by an older version (format -1, this one knows 2)"),
-    "newer format": (in_sql("PRAGMA user_version = 3"), "written by a newer version (format 3, this one knows 2)"),
+    "older format": (in_sql("PRAGMA user_version = -1"), "written by an older version (format -1, this one knows"),
+    "newer format": (in_sql("PRAGMA user_version = 99"), "written by a newer version (format 99, this one knows"),
     "another database": (in_sql("DROP TABLE cells"), "damaged (no such table: cells)"),
     "a total": (in_sql("UPDATE cells SET value = x'c1'"), "damaged (a total cannot be read: "),
     "labels": (in_sql("UPDATE cells SET labels = labels || '['"), "damaged ("),
     "too many labels": (in_sql("UPDATE cells SET labels = '[\"x\"]' WHERE kind = 'source'"), "damaged (a total cannot"),
     "an open trace": (in_sql("UPDATE open_traces SET value = x'c1'"), "damaged ("),
+    "what waits": (in_sql("INSERT INTO waiting VALUES ('createagents', 1, x'c1')"), "damaged ("),
     "no promise": (in_sql("DELETE FROM meta"), "damaged ("),
 }
 

@@ -375,7 +375,9 @@ def test_a_failed_commit_leaves_the_ledger_with_the_totals(
 def to_format_1(directory: Path) -> None:
     """Take from a state what came after its first format."""
     db = sqlite3.connect(directory / "state.db")
-    db.executescript("DROP TABLE ledger; DROP TABLE ledger_since; DELETE FROM meta WHERE name = 'zone'")
+    db.executescript(
+        "DROP TABLE ledger; DROP TABLE ledger_since; DROP TABLE waiting; DELETE FROM meta WHERE name = 'zone'"
+    )
     db.execute("PRAGMA user_version = 1")
     db.close()
 

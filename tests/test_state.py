@@ -17,6 +17,7 @@ from exporters.lock import StateError, StateInUseError
 from exporters.runner import Runner
 from exporters.runs import Closed, OpenRun, OpenTrace
 from exporters.scrapers import Scrapers
+from exporters.settling import Arrived, Changes
 from exporters.sources import open_source
 from exporters.span import Span
 from exporters.state import Change, State
@@ -141,6 +142,39 @@ def test_a_log_that_has_grown_is_put_into_the_table_and_both_are_one_memory(
     close(d=Closed(["d1"], complete=False))
     assert logged() == 0
     assert [state.counted("s", trace) for trace in "abcd"] == [["a1", "a2"], ["b2"], ["c1"], ["d1"]]
+    state.close()
+
+
+def test_what_waits_is_kept_by_row_until_it_goes(state: State) -> None:
+    first, second = Arrived(1.5, RUN), Arrived(2.5, Span("part", True, "t1", "p1", "r1"))
+    state.commit(change(waiting=Changes([], {1: [first], 2: [second, first]})), [])
+    state.commit(change("other", waiting=Changes([], {1: [second]})), [])
+    assert reopened(state).source("s").waiting == {1: [first], 2: [second, first]}
+    # A row may come and go within one commit.
+    state.commit(change(waiting=Changes([1, 4], {3: [first], 4: [second]})), [])
+    assert reopened(state).source("s").waiting == {2: [second, first], 3: [first]}
+    assert state.source("other").waiting == {1: [second]}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_state_of_an_older_format_is_brought_up_when_it_is_opened(state: State, version: int) -> None:
+    trace = OpenTrace(touched=5.0, runs={"r1": OpenRun(RUN)}, counted={"c1": None})
+    state.commit(change(cursor={"a": b"1"}, open={"t1": trace}, caught_up=True, newest=7.5), [])
+    state._db.execute("DROP TABLE waiting")
+    if version == 1:
+        state._db.executescript("DROP TABLE ledger; DROP TABLE ledger_since; DELETE FROM meta WHERE name = 'zone'")
+    state._db.execute(f"PRAGMA user_version = {version}")
+    found = reopened(state).source("s")
+    assert (found.cursor, found.open, found.caught_up, found.newest) == ({"a": b"1"}, {"t1": trace}, True, 7.5)
+    assert found.waiting == {}
+    state.commit(change(waiting=Changes([], {1: [Arrived(1.5, RUN)]})), [])
+    assert reopened(state).source("s").waiting == {1: [Arrived(1.5, RUN)]}
+
+
+def test_a_state_that_ends_with_the_process_keeps_nothing_of_what_waits(directory: Path) -> None:
+    state = State(directory, lasting=False)
+    state.commit(change(waiting=Changes([], {1: [Arrived(1.5, RUN)]})), [])
+    assert state.source("s").waiting == {}
     state.close()
 
 
