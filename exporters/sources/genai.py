@@ -106,8 +106,8 @@ def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
         return "tool", ""
     if "model" in said or "input_tokens" in said or "output_tokens" in said or "usage_details" in said:
         return "inference", operation or "chat"
-    # Only a root is the run of the workflow that it names: msgflux's and msgtrace's spans may all name it.
-    if "workflow" in said and not found.parent_id:
+    # Only a root is the run of the workflow or the trace that it names: other spans may all name it too.
+    if not found.parent_id and ("workflow" in said or text(said.get("langfuse")) not in ("", "event")):
         return "run", ""
     return "part", ""
 
@@ -116,7 +116,9 @@ def _agent(kind: Kind, found: Described, said: Mapping[str, Any]) -> str:
     """Return the agent that a span itself names; a run has a name where its span has one."""
     named = said.get("agent")
     if named is None and kind == "run":
-        named = said.get("entity") or said.get("workflow") or said.get("trace_name") or _name_of(found.name)
+        own = said.get("langfuse") == "agent"
+        named = said.get("entity") or said.get("workflow") or (not own and said.get("trace_name"))
+        named = named or _name_of(found.name)
     elif named is None and kind == "part" and not found.parent_id:
         named = said.get("workflow") or said.get("trace_name")
     return text(named)

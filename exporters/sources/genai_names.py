@@ -34,7 +34,7 @@ _NAMES = {
     "parameters": ("llm.invocation_parameters",),
     "provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider"),
     "agent": ("gen_ai.agent.name", "agent.name", "msgflux.nn.module.name", "module.name", "ai.telemetry.functionId"),
-    "agent_version": ("gen_ai.agent.version",),
+    "agent_version": ("gen_ai.agent.version", "langfuse.release", "langfuse.version"),
     "workflow": ("gen_ai.workflow.name", "msgflux.workflow.name", "workflow.name"),
     "entity": ("traceloop.entity.name",),
     "trace_name": ("langfuse.trace.name",),

@@ -4,15 +4,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from exporters.sources.langfuse.usage import OutOfRangeError, cost_of, tokens_of
 from exporters.sources.records import RecordError, count, number, text
 from exporters.span import Span
 
 
 def put_usage(span: Span, said: Mapping[str, Any]) -> None:
     """Fill in tokens and cost from facts by the names of `genai_names`. Raises RecordError."""
+    try:
+        _put_usage(span, said)
+    except OutOfRangeError:
+        raise RecordError("out_of_range") from None
+
+
+def _put_usage(span: Span, said: Mapping[str, Any]) -> None:
     details = _object(said.get("usage_details"))
     if details:
-        put_details(span, details)
+        _put_details(span, details)
     else:
         span.cache_read_tokens = count(said.get("cache_read"))
         span.cache_write_tokens = count(said.get("cache_write"))
@@ -23,50 +31,31 @@ def put_usage(span: Span, said: Mapping[str, Any]) -> None:
     span.cost = _cost(span, said)
 
 
-def put_details(span: Span, details: Mapping[str, Any]) -> None:
-    """Fill in tokens from Langfuse's map of usage by type. Raises RecordError.
+def _put_details(span: Span, details: Mapping[str, Any]) -> None:
+    """Fill in tokens from Langfuse's map of usage by type, or a model API's own map in its place."""
+    tokens = tokens_of(_flat(details))
+    span.input_tokens, span.output_tokens, span.unsplit_tokens = tokens.input, tokens.output, tokens.unsplit
+    span.cache_read_tokens, span.cache_write_tokens = tokens.cache_read, tokens.cache_write
+    span.reasoning_tokens = tokens.reasoning
 
-    Its parts are apart from each other: `input` leaves out what the other keys of input count, so
-    these are added. Where the map is OpenAI's own (`prompt_tokens`, or details within it), or has
-    Anthropic's own names, it counts as those do: the one with cached tokens in, the other without.
-    """
-    amounts: dict[str, int] = {}
-    for key, value in details.items():
+
+def _flat(details: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take parts out of the maps that OpenAI puts within its map; they are in its plain numbers already,
+    which a total says."""
+    flat = {name: value for name, value in details.items() if not isinstance(value, Mapping)}
+    if len(flat) == len(details):
+        return details
+    given, taken = (count(_first(flat, *names)) for names in (_GIVEN, _TAKEN))
+    flat.setdefault("total_tokens", (given or 0) + (taken or 0))
+    for name, value in details.items():
         if isinstance(value, Mapping):
-            for name, inner in value.items():
-                part = {"cached_tokens": "cache_read", "reasoning_tokens": "reasoning"}.get(name)
-                if part:
-                    _add(amounts, part, inner)
-        elif key not in _WHOLE:
-            _add(amounts, _part(key), value)
-            _add(amounts, "output" if key.startswith("output") or "reasoning" in key else "input", value)
-    given = count(_first(details, "prompt_tokens", "input_tokens", "input"))
-    taken = count(_first(details, "completion_tokens", "output_tokens", "output"))
-    span.cache_read_tokens, span.cache_write_tokens = amounts.get("cache_read"), amounts.get("cache_write")
-    span.reasoning_tokens = amounts.get("reasoning")
-    if "input" in amounts:
-        given = (given or 0) + amounts["input"]
-    if "output" in amounts:
-        taken = (taken or 0) + amounts["output"]
-    _put_tokens(span, given, taken, count(_first(details, "total_tokens", "total")))
+            side = "output" if name.startswith(("output", "completion")) else "input"
+            flat.update((f"{side}_{part}", amount) for part, amount in value.items())
+    return flat
 
 
-_WHOLE = frozenset(
-    ("prompt_tokens", "input_tokens", "input", "completion_tokens", "output_tokens", "output", "total_tokens", "total")
-)
-
-
-def _part(key: str) -> str:
-    """Return what a key of usage is a part of, besides input or output."""
-    if "cache" in key:
-        return "cache_write" if "creat" in key or "write" in key else "cache_read"
-    return "reasoning" if "reasoning" in key else ""
-
-
-def _add(amounts: dict[str, int], part: str, value: Any) -> None:
-    amount = count(value)
-    if amount is not None:
-        amounts[part] = amounts.get(part, 0) + amount
+_GIVEN = ("prompt_tokens", "input_tokens", "input")
+_TAKEN = ("completion_tokens", "output_tokens", "output")
 
 
 def _put_tokens(span: Span, given: int | None, taken: int | None, total: int | None) -> None:
@@ -85,9 +74,7 @@ def _cost(span: Span, said: Mapping[str, Any]) -> float | None:
     """Return the money in USD that a span reports; of another currency, nothing is known."""
     details = _object(said.get("cost_details"))
     if details:
-        whole = number(details.get("total"))
-        parts = [amount for amount in map(number, details.values()) if amount is not None]
-        return float(whole if whole is not None else sum(parts))
+        return cost_of(details)
     if "cost" not in said and "input_cost" not in said and "output_cost" not in said:
         return None
     if text(said.get("currency", "USD")).upper() != "USD":

@@ -71,9 +71,9 @@ def text(value: Any) -> str:
 
 def identity(value: Any, *, needed: bool = True) -> str:
     """Return an id whole: one that was cut could be another's. Raises RecordError when it is too long or missing."""
-    found = text(value)
     if isinstance(value, str | bytes) and len(value) > LONGEST:
         raise RecordError("id_too_long")
+    found = text(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value)
     if needed and not found:
         raise RecordError("missing_field")
     return found
