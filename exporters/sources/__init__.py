@@ -16,6 +16,7 @@ SOURCES = {
     "langfuse+http": "exporters.sources.langfuse:open_project",
     "llm-metrics": "exporters.sources.llm_metrics:open_file",
     "llm-metrics+postgresql": "exporters.sources.llm_metrics:open_server",
+    "msgtrace": "exporters.sources.msgtrace:open_file",
     "otlp": "exporters.sources.otlp:open_receiver",
     "otlp+file": "exporters.sources.otlp:open_folder",
 }
