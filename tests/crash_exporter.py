@@ -1,5 +1,6 @@
 """A real `agentgauge serve`, started, scraped, killed and started again; and what may not fall between two scrapes."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -39,24 +40,34 @@ def until(ask: Callable[[], Answer | None], seconds: float, what: object = "what
 
 
 class Exporter:
-    """The exporter of one folder, or one URL, on one port; `prefix` is a command that runs it, such as strace."""
+    """The exporter of one folder, or of other sources by their URLs, on one port; `prefix` is a command that runs it,
+    such as strace."""
 
     def __init__(
-        self, directory: Path, *, folder: Path | None = None, state: Path | None = None, url: str = ""
+        self,
+        directory: Path,
+        *,
+        folder: Path | None = None,
+        state: Path | None = None,
+        url: str = "",
+        **environment: str,
     ) -> None:
         self.folder = folder or directory / "traces"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.url = url or f"createagents://{self.folder}"
+        self.environment = environment
         self.state = state or directory / "state"
         self.log = directory / "log"
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, prefix: Sequence[str] = ()) -> "Exporter":
-        serve = [sys.executable, "-m", "exporters", "serve", self.url]
+        serve = [sys.executable, "-m", "exporters", "serve", *self.url.split()]
         options = ["--listen", f"127.0.0.1:{self.port}", "--state", str(self.state)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*prefix, *serve, *options], cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [*prefix, *serve, *options], cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **self.environment}
+            )
         return self
 
     @property
