@@ -68,7 +68,7 @@ class Exporter:
     def read(self, *lines: bytes, now: float | None = None) -> Outcome:
         """Read a batch and commit it; `now` is in seconds after START, by default long enough for all."""
         self.now = START + (86400.0 if now is None else now)
-        found = translate(lines, self.environment)
+        found = translate([b"\n".join(lines)] if lines else [], self.environment)
         for reason, count in found.bad.items():
             self.bad[reason] = self.bad.get(reason, 0) + count
         return self.take(self.runs.add(found.spans, self.now))

@@ -112,6 +112,20 @@ def test_the_first_dialect_gives_a_total_that_cannot_be_split():
     assert (unknown.unsplit_tokens, unknown.input_tokens, unknown.output_tokens) == (None, None, None)
 
 
+def test_the_start_of_a_call_that_ends_in_the_same_block_is_left_out_where_its_end_says_all():
+    """Not where a run's line comes between, the end lacks a name, or it is of another trace."""
+    begin, end = line("llm.request", 1, "c", "r"), line("llm.response", 2, "c", "r")
+    assert translate([begin + b"\n" + end]).spans == [one(end)]
+    assert translate([begin, end]).spans == [one(begin), one(end)]
+    between = translate([b"\n".join((begin, RUN_END, end))])
+    assert between.spans == [one(begin), one(RUN_END), one(end)]
+    for nameless in (changed(end, agent_name=None), changed(end, model=None, data=None), changed(end, trace_id="t2")):
+        assert translate([begin + b"\n" + nameless]).spans == [one(begin), one(nameless)]
+    begin, end = line("tool.call", 1, "c", "r"), line("tool.result", 2, "c", "r", status="success")
+    assert translate([begin + b"\n" + end]).spans == [one(end)]
+    assert translate([begin + b"\n" + begin]).spans == [one(begin), one(begin)]
+
+
 def test_logs_and_empty_lines_are_passed_over_without_a_remark():
     assert translate([TOOL_LOG, b"", b"\r", b"  \t", TOOL_LOG]) == Translated([], 5, {})
 
