@@ -343,6 +343,21 @@ def test_files_that_are_not_what_they_were_are_not_each_looked_for_in_the_folder
     assert len(looks) <= 6
 
 
+def test_where_the_lines_of_a_file_begun_anew_went_is_looked_for_once(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a line, rotated away: it stays new for seconds, which is no reason to look on and on."""
+    append(tmp_path / TODAY, b"1")
+    assert read_on(files) == ([], {})
+    (tmp_path / TODAY).rename(tmp_path / f"{TODAY}.1")
+    append(tmp_path / TODAY, b"22\n")
+    looks: list[int] = []
+    scan = files._scan
+    monkeypatch.setattr(files, "_scan", lambda: bool(looks.append(1) or scan()))
+    assert read_on(files) == ([b"22"], {})
+    assert len(looks) <= 6
+
+
 def test_a_new_file_that_an_event_tells_of_is_read_without_a_look_at_the_folder(
     patient: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:

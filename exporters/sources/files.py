@@ -97,8 +97,10 @@ class Files:
         self._queue: list[tuple[tuple[bool, str, bool, int], str]] = []
         # Whether a file turned out to be truncated, another or gone, so that what was in it may be elsewhere.
         self._replaced = False
-        # Names found without a file in this poll.
+        # Of this poll: names found without a file, and files begun anew with their size when it was looked
+        # for what had been rotated away from them.
         self._gone: set[str] = set()
+        self._looked: dict[str, int] = {}
         # New files, as they were when they were noticed.
         self._noticed: dict[str, os.stat_result] = {}
         self._problems: dict[str, str] = {}
@@ -153,6 +155,7 @@ class Files:
             self._buffer = self._buffer or lines.Buffer()
             self._buffer.used = 0
             self._gone.clear()
+            self._looked.clear()
             while self._queue and room > 0 and not self._full:
                 age, name = heappop(self._queue)
                 taken, done = self._attempt(name, batch, self._buffer)
@@ -317,8 +320,9 @@ class Files:
     def _is_behind_another(self, name: str, size: int) -> bool:
         """Whether a file that is begun has to wait, because what stood under its name was copied or
         renamed away, and not read to its end, since the last look."""
-        if size == self._due.get(name):
+        if size in (self._due.get(name), self._looked.get(name)):
             return False
+        self._looked[name] = size
         self._scan()
         return any(age[1] == name and not age[2] for age, _ in self._queue)
 
