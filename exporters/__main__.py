@@ -2,12 +2,15 @@
 
 import argparse
 import logging
+import math
 import os
 import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from exporters import __version__, check, demo
@@ -93,20 +96,22 @@ def _reconcile(options: argparse.Namespace) -> int:
 
 
 def _backfill(options: argparse.Namespace) -> int:
-    now = time.time()
+    if options.since >= options.until:
+        raise SourceError("--from should be before --to")
     history = History(
         labels=dict(options.label or [("job", "agentgauge")]),
-        since=now - options.since if options.since else 0.0,
+        since=options.since,
+        until=options.until,
         step=options.step,
     )
     sources, aggregate = _sources(options), _aggregate(options)
     if options.into is not None:
-        blocks = into_tsdb(sources, aggregate, history, options.into, options.idle_limit)
+        blocks = into_tsdb(sources, aggregate, history, options.into, idle=options.idle_limit)
         print(f"agentgauge: {blocks} blocks of history in {options.into}", file=sys.stderr)
     else:
         options.openmetrics.mkdir(parents=True, exist_ok=True)
-        for page in pages(sources, aggregate, history, options.openmetrics, options.idle_limit):
-            print(page)
+        for page in pages(sources, aggregate, history, options.openmetrics, idle=options.idle_limit):
+            print(page.path)
     return 0
 
 
@@ -160,6 +165,17 @@ def _zone(text: str) -> str:
         return zone_of(text).key if text else ""
     except ZoneError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _moment(text: str) -> float:
+    """Return the Unix seconds of a date, in UTC unless it says otherwise, or of a duration ago."""
+    with suppress(ValueError):
+        return time.time() - seconds_of(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither a date such as 2026-11-01 nor a duration") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _positive(text: str) -> int:
@@ -242,8 +258,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="as the scrape sets them, so that past and present are one curve; default: job=agentgauge",
     )
-    command.add_argument("--since", type=_duration, metavar="TIME", help="such as 30d; default: from the beginning")
-    command.add_argument("--step", type=_duration, metavar="TIME", help="default: 5m, and 1m in the last day")
+    command.add_argument(
+        "--from",
+        type=_moment,
+        default=0.0,
+        dest="since",
+        metavar="TIME",
+        help="a date such as 2026-11-01, or how long ago, such as 30d; default: the beginning",
+    )
+    command.add_argument(
+        "--to",
+        type=_moment,
+        default=math.inf,
+        dest="until",
+        metavar="TIME",
+        help="as --from: when Prometheus began to scrape the exporter, if it did; default: the end",
+    )
+    command.add_argument("--step", type=_duration, metavar="TIME", help="default: 5m, finer in the last day")
     command.set_defaults(run=_backfill)
     command = commands.add_parser("ledger", help="print what was spent by day, agent, model and source")
     command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")

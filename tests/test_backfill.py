@@ -116,9 +116,9 @@ def test_every_sample_is_the_total_of_its_time(server: Prometheus) -> None:
     ends = [START + second for model, second, _ in CALLS if model == MINI]
     assert samples == [(moment, float(sum(end <= moment for end in ends))) for moment, _ in samples]
     assert samples[-1] == (START + END, 5.0)
-    # A sample every five minutes, in the last day every minute, in the last hour every 15 s.
+    # Every five minutes, in the last day every two, in its second half each minute, in the last hour each 15 s.
     steps = {round(later - earlier) for (earlier, _), (later, _) in pairwise(samples)}
-    assert steps == {300, 60, 15, 10}
+    assert steps == {300, 120, 60, 15, 10}
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_a_model_that_comes_late_begins_late(samples: Samples) -> None:
         if {("__name__", "agentgauge_inference_calls_total"), ("gen_ai_request_model", LARGE), ("outcome", "ok")}
         <= set(labels)
     )
-    # Its first call ended at a whole minute, the step of that day.
-    assert series[:2] == [(at(30) - 60, 0.0), (at(30), 1.0)]
+    # Its first call ended at a whole step of that time, which are of two minutes.
+    assert series[:2] == [(at(30) - 120, 0.0), (at(30), 1.0)]
 
 
 def test_the_last_values_are_what_once_says(folder: Path, samples: Samples) -> None:
@@ -216,6 +216,11 @@ def test_the_last_values_are_what_once_says(folder: Path, samples: Samples) -> N
         if sample.name in names
     }
     last = {labels: series[-1][1] for labels, series in samples.items()}
+    # Of the buckets below the smallest observation, which are 0, only the highest is written.
+    left_out = {labels: value for labels, value in once.items() if labels not in last}
+    assert set(left_out.values()) == {0.0}
+    assert {dict(labels)["__name__"].rpartition("_")[2] for labels in left_out} == {"bucket"}
+    once = {labels: value for labels, value in once.items() if labels in last}
     assert last == pytest.approx(once, rel=2e-9)
     assert {labels: value for labels, value in last.items() if value > once[labels]} == {}
 
@@ -245,9 +250,10 @@ def test_sums_whose_last_digit_depends_on_the_order_are_no_reset(tmp_path: Path)
 def test_history_that_is_written_twice_is_counted_once(folder: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     backfill(folder, "--into", data)
-    once = len(list(data.iterdir()))
+    once = sorted(path.name for path in data.iterdir())
+    assert len(once) > 3
     backfill(folder, "--into", data)
-    assert len(list(data.iterdir())) == 2 * once
+    assert sorted(path.name for path in data.iterdir()) == once
     assert list(tmp_path.iterdir()) == [data], "nothing is left beside the blocks"
     with prometheus(data) as twice:
         assert twice.by("", "sum(increase(agentgauge_inference_calls_total[3d]))", START + END) == {"": 7.0}
@@ -255,9 +261,12 @@ def test_history_that_is_written_twice_is_counted_once(folder: Path, tmp_path: P
         assert len(series) == len({moment for moment, _ in series})
 
 
-def test_since_leaves_out_what_was_before_and_goes_on_from_its_totals(folder: Path, tmp_path: Path) -> None:
-    ago = time.time() - at(26)
-    backfill(folder, "--openmetrics", tmp_path, "--since", f"{ago:.0f}s")
+@pytest.mark.parametrize("as_date", [False, True])
+def test_from_leaves_out_what_was_before_and_goes_on_from_its_totals(
+    as_date: bool, folder: Path, tmp_path: Path
+) -> None:
+    moment = datetime.fromtimestamp(at(26), UTC).isoformat() if as_date else f"{time.time() - at(26):.0f}s"
+    backfill(folder, "--openmetrics", tmp_path, "--from", moment)
     found = read(tmp_path)
     (mini,) = (
         series
