@@ -372,13 +372,17 @@ def test_a_failed_commit_leaves_the_ledger_with_the_totals(
     assert days(tmp_path / "state") == {"2025-12-06": 2.75, "2025-12-07": 0.125}
 
 
+FORMAT_1 = {"meta", "cursors", "sources", "open_traces", "cells", "scrapers", "counted", "counted_lately"}
+
+
 def to_format_1(directory: Path) -> None:
     """Take from a state what came after its first format."""
     db = sqlite3.connect(directory / "state.db")
-    db.executescript(
-        "DROP TABLE ledger; DROP TABLE ledger_since; DROP TABLE waiting; DELETE FROM meta WHERE name = 'zone'"
-    )
-    db.execute("PRAGMA user_version = 1")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert version > 1 and tables > FORMAT_1
+    db.executescript("".join(f"DROP TABLE {name};" for name in tables - FORMAT_1))
+    db.executescript("DELETE FROM meta WHERE name = 'zone'; PRAGMA user_version = 1;")
     db.close()
 
 
