@@ -8,15 +8,13 @@ from exporters.sources import Options, Source, SourceError, Translated, seconds_
 from exporters.sources.langfuse.keys import keys_for, origin_of
 from exporters.sources.langfuse.rows import Row, translate
 
-# A trace's rows come each when its span has ended, the root's last: most runs are over in five minutes.
-SETTLES = 300.0
-
 
 def open_project(url: SplitResult, options: Options) -> Source:
     """Open a project such as `langfuse+https://cloud.langfuse.com`; nothing is asked yet. Raises SourceError.
 
     Options: `public_key_file` and `secret_key_file`, `api` (auto, v1, v2), `wait` between two looks (30s), `timeout` of
-    a request (60s), `longest` a span may last (1d).
+    a request (60s), `longest` a span may last (1d), and how long one may wait for its trace to `settle` (5m): rows
+    come when their span has ended, so that a run's own comes last.
     """
     try:
         # Only who reads Langfuse needs its HTTP client.
@@ -26,7 +24,8 @@ def open_project(url: SplitResult, options: Options) -> Source:
     except ModuleNotFoundError as error:
         raise SourceError(f"{url.scheme}: needs {error.name}; pip install 'agentgauge[langfuse]'") from None
     origin = origin_of(url)
-    options.only(url, "public_key_file", "secret_key_file", "api", "wait", "timeout", "longest")
+    # Without its query: who writes a key there shall not find it in a log.
+    options.only(url._replace(query=""), "public_key_file", "secret_key_file", "api", "wait", "timeout", "longest", "settle")
     keys, timeout = keys_for(origin, options.own), _seconds(origin, options, "timeout", "60s", least=1)
     settings = Settings(
         api=_api(origin, options),
@@ -41,7 +40,8 @@ def open_project(url: SplitResult, options: Options) -> Source:
     def spans(rows: Sequence[Row]) -> Translated:
         return translate(rows, options.environment)
 
-    return Source(options.name, project, spans, settles=SETTLES, sums=totals, gauges=project.gauges)
+    settles = _seconds(origin, options, "settle", "5m", least=1)
+    return Source(options.name, project, spans, settles=settles, sums=totals, gauges=project.gauges)
 
 
 def _api(origin: str, options: Options) -> Literal["auto", "v1", "v2"]:
