@@ -25,7 +25,9 @@ def open_project(url: SplitResult, options: Options) -> Source:
         raise SourceError(f"{url.scheme}: needs {error.name}; pip install 'agentgauge[langfuse]'") from None
     origin = origin_of(url)
     # Without its query: who writes a key there shall not find it in a log.
-    options.only(url._replace(query=""), "public_key_file", "secret_key_file", "api", "wait", "timeout", "longest", "settle")
+    options.only(
+        url._replace(query=""), "public_key_file", "secret_key_file", "api", "wait", "timeout", "longest", "settle"
+    )
     keys, timeout = keys_for(origin, options.own), _seconds(origin, options, "timeout", "60s", least=1)
     settings = Settings(
         api=_api(origin, options),
