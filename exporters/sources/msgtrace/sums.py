@@ -84,8 +84,9 @@ def sums_of(file: Path) -> Callable[[float, float], Sums]:
         database = Database(file)
         try:
             database.fetch(_SAID)
-            for start in range(first - _LONGEST_CALL, last, _SLICE):
-                found += database.fetch(_SUMS, (start, min(start + _SLICE, last), first, last))
+            # A slice more: where a clock was set back, a call begins after its end.
+            for start in range(first - _LONGEST_CALL, last + _SLICE, _SLICE):
+                found += database.fetch(_SUMS, (start, start + _SLICE, first, last))
         finally:
             database.close()
         calls, given, taken, costs = zip(*found, strict=True) if found else ((), (), (), ())
