@@ -17,6 +17,7 @@ from exporters import __version__, check, demo
 from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
 from exporters.backfill import History, into_tsdb, pages
 from exporters.days import ZoneError, zone_of
+from exporters.feed import PLANS
 from exporters.lock import StateError
 from exporters.once import read
 from exporters.pricing import Prices
@@ -140,7 +141,9 @@ def _sources(options: argparse.Namespace, *, follows: bool = False) -> list[Sour
 
 
 def _aggregate(options: argparse.Namespace) -> Aggregate:
-    return Aggregate(time.time, series_limit=options.series_limit, values_a_label=options.label_limit)
+    limits = dict(options.label_limit or [])
+    values = limits.pop("", VALUES_A_LABEL)
+    return Aggregate(time.time, series_limit=options.series_limit, values_a_label=values, label_limits=limits)
 
 
 def _state_home() -> Path:
@@ -184,6 +187,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _label_limit(text: str) -> tuple[str, int]:
+    """Read `50`, `gen_ai_agent_name=50` or `tool.gen_ai_agent_name=50`; the label is empty for all of them."""
+    label, _, number = text.rpartition("=")
+    known = {name for kind, plan in PLANS.items() for own in plan.labels for name in (own, f"{kind}.{own}")}
+    if label and label not in known:
+        names = ", ".join(sorted(name for name in known if "." not in name))
+        raise argparse.ArgumentTypeError(f"'{label}' is not a label of spans; there are {names}")
+    return label, _positive(number)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="agentgauge", description="Turns the traces that LLM agents already write into Prometheus metrics."
@@ -203,10 +216,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sources.add_argument(
         "--label-limit",
-        type=_positive,
-        default=VALUES_A_LABEL,
-        metavar="N",
-        help="values of one label; default: %(default)s",
+        type=_label_limit,
+        action="append",
+        metavar="[[KIND.]LABEL=]N",
+        help=f"values of one label, such as 500, gen_ai_agent_name=50 or tool.gen_ai_agent_name=20; "
+        f"can be repeated; default: {VALUES_A_LABEL}",
     )
     sources.add_argument(
         "--idle-limit",

@@ -1,20 +1,18 @@
 """Totals: spans into cells, one for each set of label values, within a budget of series."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from exporters.catalogue.model import Metric
 from exporters.feed import PLANS
+from exporters.labels import clean
 from exporters.span import Span
 
 SERIES_LIMIT = 10_000
 VALUES_A_LABEL = 200
-VALUE_BYTES = 256
 OTHER = "other"
-
-_CONTROL = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
 
 
 class Counter(msgspec.Struct, array_like=True):
@@ -66,11 +64,26 @@ class Aggregate:
     """All totals of an exporter. `born` numbers the births of series, for the page's writer."""
 
     def __init__(
-        self, now: Callable[[], float], *, series_limit: int = SERIES_LIMIT, values_a_label: int = VALUES_A_LABEL
+        self,
+        now: Callable[[], float],
+        *,
+        series_limit: int = SERIES_LIMIT,
+        values_a_label: int = VALUES_A_LABEL,
+        label_limits: Mapping[str, int] | None = None,
     ) -> None:
+        """`label_limits` are of single labels, such as `gen_ai_agent_name`, or of one in the metrics of
+        one kind of spans, such as `tool.gen_ai_agent_name`."""
         self._now = now
         self.series_limit = series_limit
-        self._values_a_label = values_a_label
+        limits = label_limits or {}
+        self._most = {
+            (kind, label): limits.get(f"{kind}.{label}", limits.get(label, values_a_label))
+            for kind, plan in PLANS.items()
+            for label in plan.labels
+        }
+        # Past so many series what is new goes to `other`.
+        self.room = 0
+        self.share(1)
         self.cells: dict[Key, Cell] = {}
         self.changed: set[Cell] = set()
         self.series = 0
@@ -83,6 +96,14 @@ class Aggregate:
         self._found: dict[tuple[str, str], dict[tuple[str, ...], Cell]] = {}
         self._values: dict[tuple[str, str], set[str]] = {}
 
+    def share(self, sources: int) -> None:
+        """Keep room within the limit for what goes to `other` of so many sources.
+
+        The limit is hard where it leaves at least as much again; a smaller one is exceeded by at most that.
+        """
+        kept = SERIES_A_SPAN + sources * SERIES_OF_OTHERS
+        self.room = max(self.series_limit - kept, self.series_limit // 2)
+
     def add(self, source: str, spans: Iterable[Span]) -> None:
         """Count spans of one source that have ended."""
         changed, bear = self.changed, self._bear
@@ -91,13 +112,14 @@ class Aggregate:
             found, plan = kinds[span.kind]
             raw = plan.key(span)
             cell = found.get(raw) or self._cell(source, span.kind, raw)
-            if span.error and self.series >= self.series_limit and _would_grow(cell, span):
-                cell = self._cell_of_others(source, span.kind, raw)
+            feed = plan.feed_usage if span.usage_only else plan.feed
+            if self.series >= self.room and plan.grows(span, cell):
+                # In an incident every cell sees new types of errors: without this the page would grow
+                # to several times its limit, just then.
+                cell = self._cell_of_others(source, span.kind, cell)
+                feed = plan.feed_usage if span.usage_only else plan.feed_rest
             changed.add(cell)
-            if span.usage_only:
-                plan.feed_usage(span, cell, bear)
-            else:
-                plan.feed(span, cell, bear)
+            feed(span, cell, bear)
 
     def count(self, source: str, metric: str, own: str = "", by: int = 1) -> None:
         """Add to a counter about the reading of a store, such as `agentgauge_bad_records`."""
@@ -178,12 +200,7 @@ class Aggregate:
         """Return the cell for label values as the store writes them; make it if the budget allows."""
         labels, spent = self._within_budget(source, kind, raw)
         key = (kind, source, labels)
-        cell = self.cells.get(key)
-        if cell is None:
-            cell = self.cells[key] = Cell(key)
-            for place, metric in enumerate(PLANS[kind].metrics):
-                for own in metric.values:
-                    self._bear(cell, place, own)
+        cell = self.cells.get(key) or self._made(key)
         found = self._found.setdefault((source, kind), {})
         # Values that are past the budget, or had to be cleaned, may be many or long: looked up each
         # time, never kept.
@@ -193,27 +210,34 @@ class Aggregate:
             self.count(source, "agentgauge_label_overflow", label)
         return cell
 
-    def _cell_of_others(self, source: str, kind: str, raw: tuple[str, ...]) -> Cell:
-        """Return the cell for what the budget has no series for. In an incident every cell sees new
-        types of errors: without this the page would grow to several times its limit, just then."""
-        self.count(source, "agentgauge_label_overflow", "error_type")
-        return self._cell(source, kind, tuple(OTHER if value else "" for value in raw))
+    def _cell_of_others(self, source: str, kind: str, cell: Cell) -> Cell:
+        """Return the cell for a span that would make its own cell grow, when the budget has no series for that."""
+        others = (kind, source, (OTHER,) * len(cell.key[2]))
+        if cell.key != others:
+            self.count(source, "agentgauge_label_overflow", "series")
+        return self.cells.get(others) or self._made(others)
+
+    def _made(self, key: Key) -> Cell:
+        cell = self.cells[key] = Cell(key)
+        for place, metric in enumerate(PLANS[key[0]].metrics):
+            for own in metric.values:
+                self._bear(cell, place, own)
+        return cell
 
     def _within_budget(self, source: str, kind: str, raw: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
         """Clean label values; replace by `other` what is past the budget, and name those labels."""
         names = PLANS[kind].labels
-        labels = tuple(map(_clean, raw))
+        labels = tuple(map(clean, raw))
         if (kind, source, labels) in self.cells:
             return labels, []
         spent = []
         for label, value in zip(names, labels, strict=True):
             values = self._values.setdefault((kind, label), set())
-            if value and value not in values and len(values) >= self._values_a_label:
+            if value and value not in values and len(values) >= self._most[kind, label]:
                 spent.append(label)
         bounded = tuple(OTHER if label in spent else value for label, value in zip(names, labels, strict=True))
-        if (kind, source, bounded) not in self.cells and self.series + _SERIES[kind] > self.series_limit:
-            spent = [label for label, value in zip(names, labels, strict=True) if value]
-            bounded = tuple(OTHER if value else "" for value in labels)
+        if (kind, source, bounded) not in self.cells and labels and self.series >= self.room:
+            spent, bounded = ["series"], (OTHER,) * len(labels)
         for label, value in zip(names, bounded, strict=True):
             self._values[kind, label].add(value)
         return bounded, spent
@@ -251,24 +275,11 @@ def series_of(metric: Metric) -> int:
     return len(metric.buckets) + 3 if metric.buckets else 1
 
 
-# What a new cell may cost: each metric once, and those with known values for each of them.
-_SERIES = {
-    kind: sum(series_of(metric) * max(1, len(metric.values)) for metric in plan.metrics) for kind, plan in PLANS.items()
-}
-
-
-def _would_grow(cell: Cell, span: Span) -> bool:
-    """Whether a failed span brings its cell a type of error that it has no series for."""
-    return any(
-        span.error not in children
-        for metric, children in zip(PLANS[cell.key[0]].metrics, cell.children, strict=True)
-        if metric.by == "error_type" and (metric.only_with or span.duration is not None)
-    )
-
-
-def _clean(value: str) -> str:
-    """Return a label value as UTF-8 without control characters, of at most VALUE_BYTES bytes."""
-    if value.isprintable() and len(value) * 4 <= VALUE_BYTES:
-        return value.strip()
-    value = value[:VALUE_BYTES].translate(_CONTROL).strip()
-    return value.encode("utf-8", "replace")[:VALUE_BYTES].decode("utf-8", "ignore").rstrip()
+# How many values a metric's own label has in a cell of others.
+_VALUES_OF_OTHERS = {"error_type": 2, "outcome": 2, "cost_source": 3, "reason": 16, "kind": 8, "label": 16}
+# What one span may add at once, and what of a source there may be past the budget: facts about its reading,
+# and one cell a kind of spans.
+SERIES_A_SPAN = max(sum(series_of(metric) * max(1, len(metric.values)) for metric in p.metrics) for p in PLANS.values())
+SERIES_OF_OTHERS = sum(
+    series_of(metric) * _VALUES_OF_OTHERS.get(metric.by, 1) for plan in PLANS.values() for metric in plan.metrics
+)

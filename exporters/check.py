@@ -153,10 +153,17 @@ def _oddities(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> I
     repeated = _total(aggregate, name, "agentgauge_repeated_spans")
     if repeated:
         yield f"{_many(repeated, 'end')} of what had ended already, as after a rewrite of a file: counted once"
-    for label, count in _by_own(aggregate, name, "agentgauge_label_overflow").items():
-        yield f"{_many(count, 'time')} a value of {spoken(label)} became 'other': there are too many of them"
+    yield from _overflow(name, aggregate)
     if still_open:
         yield f"{_many(still_open, 'trace')} not ended yet, and not idle for long enough to be given up"
+
+
+def _overflow(name: str, aggregate: Aggregate) -> Iterator[str]:
+    for label, count in _by_own(aggregate, name, "agentgauge_label_overflow").items():
+        if label == "series":
+            yield f"{_many(count, 'span')} counted as 'other' altogether: the budget of series is spent"
+        else:
+            yield f"{_many(count, 'time')} a value of {spoken(label)} became 'other': there are too many of them"
 
 
 def _series(aggregate: Aggregate) -> Iterator[str]:

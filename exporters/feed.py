@@ -29,6 +29,10 @@ class Plan:
     feed: Feed
     # For usage that a store gives without a call: sums only.
     feed_usage: Feed
+    # For what the budget has no series for: every error is of one type.
+    feed_rest: Feed
+    # Whether a span would make its cell grow.
+    grows: Callable[[Span, Any], bool]
 
 
 def _plan(kind: str) -> Plan:
@@ -41,14 +45,16 @@ def _plan(kind: str) -> Plan:
         key=attrgetter(*(LABELS[label] for label in labels)) if labels else lambda _: (),
         feed=_compiled(metrics, range(len(metrics))),
         feed_usage=_compiled(metrics, sums),
+        feed_rest=_compiled(metrics, range(len(metrics)), error="'_OTHER' if span.error else ''"),
+        grows=_growth(metrics),
     )
 
 
-def _compiled(metrics: tuple[Metric, ...], places: "range | list[int]") -> Feed:
+def _compiled(metrics: tuple[Metric, ...], places: "range | list[int]", error: str = "span.error") -> Feed:
     lines = [
         "def feed(span, cell, bear):",
         "    children = cell.children",
-        "    error = span.error",
+        f"    error = {error}",
         "    outcome = 'error' if error else 'ok'",
     ]
     for place in places:
@@ -59,6 +65,25 @@ def _compiled(metrics: tuple[Metric, ...], places: "range | list[int]") -> Feed:
     exec("\n".join(lines), scope)  # noqa: S102
     feed: Feed = scope["feed"]
     return feed
+
+
+def _growth(metrics: tuple[Metric, ...]) -> Callable[[Span, Any], bool]:
+    conditions = ["False"]
+    for place, metric in enumerate(metrics):
+        fed = f"span.{metric.only_with}" if metric.only_with else f"span.{metric.field} is not None"
+        if metric.only_with or metric.field:
+            conditions.append(f"({fed} and {_own(metric)} not in children[{place}])")
+    lines = [
+        "def grows(span, cell):",
+        "    children = cell.children",
+        "    error = span.error",
+        "    outcome = 'error' if error else 'ok'",
+        f"    return bool({' or '.join(conditions)})",
+    ]
+    scope: dict[str, Any] = {}
+    exec("\n".join(lines), scope)  # noqa: S102 -- as above
+    grows: Callable[[Span, Any], bool] = scope["grows"]
+    return grows
 
 
 def _statements(metric: Metric, place: int) -> list[str]:
@@ -82,9 +107,9 @@ def _own(metric: Metric) -> str:
     """The expression for the value of the metric's own label."""
     if not metric.by:
         return "''"
-    if metric.only_with:
-        return f"span.{metric.only_with}"
-    return {"error_type": "error", "outcome": "outcome"}.get(metric.by) or f"span.{LABELS[metric.by]}"
+    if metric.by in ("error_type", "outcome"):
+        return metric.by.removesuffix("_type")
+    return f"span.{metric.only_with or LABELS[metric.by]}"
 
 
 PLANS = {kind: _plan(kind) for kind in ("inference", "tool", "run", "score")}
@@ -95,4 +120,6 @@ PLANS["source"] = Plan(
     key=lambda _: (),
     feed=lambda *_: None,
     feed_usage=lambda *_: None,
+    feed_rest=lambda *_: None,
+    grows=lambda *_: False,
 )

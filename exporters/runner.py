@@ -105,7 +105,8 @@ class Runner:
         for source in sources:
             self.health.set("agentgauge_source_up", 0, source.name)
             self.health.set("agentgauge_source_caught_up", 0, source.name)
-        self.health.set("agentgauge_series_limit", aggregate.series_limit)
+        aggregate.share(len(sources))
+        self.health.set("agentgauge_series_limit", aggregate.room)
         with self._lock:
             self._open_state(first=True)
 

@@ -106,6 +106,7 @@ def test_a_folder_that_may_not_be_read_is_one_line_and_exit_code_2(folder):
     folder.chmod(0o700)
     script = f"""if True:
         import os
+        import exporters.sources.createagents  # before: Python too may be in a folder of this user's only
         from exporters.__main__ import main
         os.setuid(65534)
         raise SystemExit(main(["once", {url_of(folder)!r}]))

@@ -357,6 +357,8 @@ SHOWN = {
     10: "tab separated returned",
     11: "null byte",
     12: "separator paragraph",
+    13: "rightto left",
+    15: "mark",
     16: "lone ? surrogate",
     17: "x" * 256,
 }

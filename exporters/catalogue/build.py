@@ -38,7 +38,7 @@ _LABELS = {
     "reason": "Why a call has no price, or a record is of no use.",
     "outcome": "ok or error; both exist from the first span on.",
     "kind": "inference, tool or run.",
-    "label": "The label whose budget was spent.",
+    "label": "The label whose budget was spent; series when it was that of the whole page.",
     "period": "today or month, of the calendar of the exporter's `--zone`; of a comparison, day or week.",
     "side": "store for what the store says itself, metrics for what the exporter counted.",
     "version": "Agentgauge's version.",

@@ -294,7 +294,7 @@ METRICS = (
     Metric(
         name="agentgauge_label_overflow",
         type="counter",
-        help="Spans counted with a label value replaced by 'other', because the label's budget was spent.",
+        help="Spans counted as 'other', by the label whose budget was spent, or 'series' when the page's was.",
         of="source",
         by="label",
     ),
@@ -475,7 +475,7 @@ METRICS = (
     Metric(
         name="agentgauge_series_limit",
         type="gauge",
-        help="The budget of series; past it, label values become 'other'.",
+        help="Series past which what is new becomes 'other': the limit less what is kept for that.",
         of="exporter",
     ),
     Metric(

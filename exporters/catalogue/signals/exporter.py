@@ -188,7 +188,7 @@ EXPORTER = (
             above=0.9,
             hold="15m",
             do="`agentgauge check` lists the series of each metric: a label with many values is an agent or "
-            "model name that carries an id. Mend the name, or raise --series-limit.",
+            "model name that carries an id. Mend the name, bound the label with --label-limit LABEL=N, or raise --series-limit.",
         ),
     ),
     Signal(
@@ -196,7 +196,7 @@ EXPORTER = (
         title="Label overflow per hour by label",
         unit="short",
         expr="3600 * sum by (label) (rate(agentgauge_label_overflow_total{$where}[$window]))",
-        means="Spans counted with a label value replaced by 'other', because the label's budget was spent.",
+        means="Spans counted as 'other', by the label whose budget was spent; 'series' when that of the page was.",
         by=("label",),
         better="lower",
         empty="No overflow",
