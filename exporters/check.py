@@ -21,12 +21,17 @@ class Seen:
     first: float = 0.0
     last: float = 0.0
     nameless: Counter[str] = field(default_factory=Counter)
+    # Where a span has no agent's name that should have one.
+    where: str = "on the record"
 
 
 def report(sources: Sequence[Source], aggregate: Aggregate, *, idle: float) -> Iterator[str]:
     """Yield the report's lines: for each source its records, spans, bad records, times and oddities;
     then the series of each metric. Raises SourceError, OSError or StateError."""
+    trees = {source.name for source in sources if source.settles is not None}
     seen = {source.name: Seen() for source in sources}
+    for name in trees:
+        seen[name].where = "on it or above it"
     tapped = [replace(source, spans=_tapped(source, seen[source.name])) for source in sources]
 
     def counted(name: str, spans: Sequence[Span]) -> None:
@@ -34,7 +39,6 @@ def report(sources: Sequence[Source], aggregate: Aggregate, *, idle: float) -> I
         for span in spans if name in trees else ():
             seen[name].nameless[span.kind] += not span.agent and not span.usage_only
 
-    trees = {source.name for source in sources if source.settles is not None}
     with read(tapped, aggregate, idle=idle, counted=counted) as runner:
         for source in sources:
             yield from _of_source(source.name, aggregate, seen[source.name], len(runner.open_traces(source.name)))
@@ -61,6 +65,20 @@ _KINDS = {
     "run": ("agent run", "agentgauge_runs", "agentgauge_run_errors"),
     "score": ("score", "", ""),
 }
+# Counters of what was left out, or may lack something: what they count, and what became of it.
+_LEFT = (
+    (
+        "agentgauge_repeated_spans",
+        "end",
+        "of what had ended already, as after a rewrite of a file: counted once",
+    ),
+    ("agentgauge_wrapper_spans", "model call", "around another one: left out, but for usage that only they know"),
+    (
+        "agentgauge_spans_without_ancestor",
+        "span",
+        "whose parent is not in the store: an agent's name may be missing",
+    ),
+)
 # Reason -> what it means, of one record or many.
 _REASONS = {
     "json": "not JSON, or cut off",
@@ -105,6 +123,9 @@ def _of_source(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> 
             yield f"  {_many(sum(outcomes.values()), noun)}" + (
                 f", {outcomes['error']:,} failed: {types}" if types else ""
             )
+    scores = _by_own(aggregate, name, "agentgauge_spans").get("score", 0)
+    if scores:
+        yield f"  {_many(scores, 'score')}"
     bad = _by_own(aggregate, name, "agentgauge_bad_records")
     if bad:
         yield f"  {_many(sum(bad.values()), 'record')} could not be used:"
@@ -149,10 +170,11 @@ def _oddities(name: str, aggregate: Aggregate, seen: Seen, still_open: int) -> I
         yield "  say what these models cost in a file for --prices, as docs/prices.md tells"
     for kind, count in sorted(seen.nameless.items()):
         if count:
-            yield f"{_many(count, _KINDS[kind][0])} without an agent's name on the record"
-    repeated = _total(aggregate, name, "agentgauge_repeated_spans")
-    if repeated:
-        yield f"{_many(repeated, 'end')} of what had ended already, as after a rewrite of a file: counted once"
+            yield f"{_many(count, _KINDS[kind][0])} without an agent's name {seen.where}"
+    for metric, noun, what in _LEFT:
+        count = _total(aggregate, name, metric)
+        if count:
+            yield f"{_many(count, noun)} {what}"
     yield from _overflow(name, aggregate)
     if still_open:
         yield f"{_many(still_open, 'trace')} not ended yet, and not idle for long enough to be given up"

@@ -65,13 +65,13 @@ class Exporter:
         self.recalls += 1
         return self.counted.get(trace)
 
-    def read(self, *lines: bytes, now: float | None = None) -> Outcome:
+    def read(self, *lines: bytes, now: float | None = None, live: bool = False) -> Outcome:
         """Read a batch and commit it; `now` is in seconds after START, by default long enough for all."""
         self.now = START + (86400.0 if now is None else now)
         found = translate([b"\n".join(lines)] if lines else [], self.environment)
         for reason, count in found.bad.items():
             self.bad[reason] = self.bad.get(reason, 0) + count
-        return self.take(self.runs.add(found.spans, self.now))
+        return self.take(self.runs.add(found.spans, self.now, live=live))
 
     def sweep(self, at: float) -> Outcome:
         """What a reader does when it has read everything, `at` seconds after START."""

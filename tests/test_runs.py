@@ -295,6 +295,48 @@ def test_a_clock_that_runs_ahead_keeps_no_run_open_for_ever():
     assert exporter.runs.open == {}
 
 
+@pytest.mark.parametrize("behind", [0, 2 * IDLE_SECONDS, 20 * 365 * 86400])
+def test_a_clock_that_is_behind_makes_no_run_idle_that_is_read_as_it_is_written(behind):
+    exporter = Exporter()
+    exporter.read(run_start(-behind), now=0, live=True)
+    exporter.sweep(IDLE_SECONDS)
+    exporter.restart()
+    exporter.read(request(3500 - behind, "c"), now=3500, live=True)
+    exporter.sweep(3500 + IDLE_SECONDS)
+    assert exporter.total("agentgauge_runs_total") is None
+    exporter.sweep(3501 + IDLE_SECONDS)
+    assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"abandoned": 1}
+
+
+def test_a_backlog_s_runs_are_idle_by_their_own_times():
+    exporter = Exporter()
+    exporter.read(run_start(-2 * IDLE_SECONDS), run_start(-1, trace="t2"), now=0)
+    exporter.sweep(0)
+    assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"abandoned": 1}
+    assert list(exporter.runs.open) == ["t2"]
+
+
+def test_a_held_end_of_a_host_whose_clock_is_behind_is_held_for_as_long():
+    exporter = Exporter()
+    exporter.read(run_start(-7200), held(-7198), now=0, live=True)
+    exporter.sweep(HELD_SECONDS)
+    assert exporter.total("agentgauge_runs_total") is None
+    exporter.sweep(0.1 + HELD_SECONDS)
+    assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"_OTHER": 1}
+
+
+def test_a_long_trace_that_is_opened_again_is_not_remembered_twice():
+    exporter = Exporter()
+    exporter.read(run_start(0))
+    calls = [tool_result(1 + number / 1000, f"c{number}") for number in range(SPANS_A_TRACE + 500)]
+    exporter.read(*calls, run_end(100))
+    for number in range(3):
+        exporter.read(tool_result(200 + number, f"late{number}"))
+    assert len(exporter.counted["trace-1"]) == len(set(exporter.counted["trace-1"])) == SPANS_A_TRACE + 504
+    # All of it is known while it is open, so none is counted again whatever the order.
+    assert len(exporter.read(*calls, tool_result(300, "new"), *calls, run_end(100)).ended) == 1
+
+
 def test_what_comes_of_a_run_after_it_was_abandoned_is_counted_as_calls_only():
     exporter = Exporter()
     exporter.read(run_start(0), request(1, "c1"), now=1)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import createagents_lines as lines
 import pytest
 
+from exporters import check
 from exporters.aggregate import Aggregate
 from exporters.once import read
 from exporters.runner import Runner
@@ -92,6 +94,49 @@ def test_what_waits_at_the_end_of_a_store_that_nobody_follows_is_settled_at_once
         assert value(runner, 'gen_ai_invoke_agent_inference_calls_sum{source="s"') == 2
         assert value(runner, 'agentgauge_spans_without_ancestor_total{source="s"}') == 1
         assert value(runner, WAITING) == 0
+
+
+def test_check_tells_of_wrappers_and_of_what_is_adrift(folder: Path) -> None:
+    (folder / "a.jsonl").write_text(
+        request(("1", "", RUN), ("a", "1", CALL), ("c", "a", CALL)) + request(("d", "2", CALL), trace="b" * 32)
+    )
+    source = open_source(f"otlp+file://{folder}?name=s")
+    told = "\n".join(check.report([source], Aggregate(time.time), idle=3600.0))
+    assert (
+        """\
+  2 model calls
+  1 agent run
+  What is odd:
+    1 model call without an agent's name on it or above it
+    1 model call around another one: left out, but for usage that only they know
+    1 span whose parent is not in the store: an agent's name may be missing
+    1 trace not ended yet, and not idle for long enough to be given up
+"""
+        in told
+    )
+
+
+def test_a_store_that_is_followed_makes_no_run_idle_by_a_clock_that_is_behind(tmp_path: Path) -> None:
+    (tmp_path / "lines").mkdir()
+    file, clock = tmp_path / "lines" / "traces_1.jsonl", [lines.START]
+    source = open_source(f"createagents://{tmp_path / 'lines'}?name=s")
+    runner = Runner([source], tmp_path / "state", Aggregate(time.time), idle=3600.0, now=lambda: clock[0])
+
+    def read_on(*written: bytes) -> float | None:
+        with file.open("ab") as to:
+            to.write(b"".join(line + b"\n" for line in written))
+        runner.read_to_end(lambda source, size: None)
+        return value(runner, 'agentgauge_run_errors_total{source="s"')
+
+    # What was there when the exporter began is of long ago.
+    assert read_on(lines.line("trace.start", -7200, "r", trace="old")) == 1
+    assert read_on(lines.line("trace.start", -7200, "r", trace="new")) == 1
+    clock[0] += 3600
+    assert read_on() == 1
+    clock[0] += 1
+    read_on()
+    assert read_on() == 2
+    runner.stop()
 
 
 def test_a_trace_that_is_whole_is_counted_without_another_poll(
