@@ -1,14 +1,19 @@
 """Langfuse: what is read of a project is what is in it, whatever the server's version."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from langfuse_server import PUBLIC, SECRET, Langfuse, score, served, trace
+from langfuse_server import PUBLIC, SECRET, Langfuse, observation, score, served, trace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from test_fixture_stores import totals_of
+from test_once import is_of_store
 
+FOLDER = Path(__file__).parent / "fixtures" / "langfuse" / "agents"
 VERSIONS = ("3.50.0", "3.150.0", "3.200.0", "3.225.3", "4.10.0", "4.35.0")
 START = 1_770_000_000.0
 
@@ -44,6 +49,41 @@ def project() -> Iterator[Langfuse]:
     found = Langfuse()
     yield found
     assert found.breaches == []
+
+
+def stored(version: str) -> Langfuse:
+    """The project of the fixture, on a server of a version."""
+    rows = json.loads((FOLDER / "rows.json").read_text())
+    found = Langfuse(version)
+    found.clock = lambda: float(rows["now"])
+    found.observations = [observation(**row) for row in rows["observations"]]
+    found.traces = [trace(**row) for row in rows["traces"]]
+    found.scores = [score(**row) for row in rows["scores"]]
+    return found
+
+
+def page_of(version: str) -> str:
+    """What `agentgauge once` says of the fixture, without what it says of itself."""
+    project = stored(version)
+    with served(project) as url:
+        done = once(url)
+    assert (done.returncode, project.breaches) == (0, []), done.stderr
+    return "".join(line for line in done.stdout.splitlines(keepends=True) if is_of_store(line))
+
+
+@pytest.mark.parametrize("version", ["3.50.0", "3.225.3", "4.35.0"])
+def test_the_totals_are_those_worked_out_by_hand(version: str) -> None:
+    wanted = json.loads((FOLDER / "totals.json").read_text())
+
+    found = totals_of(page_of(version), {name: total["by"] for name, total in wanted.items()})
+
+    for name, total in wanted.items():
+        by_hand = {tuple(value[:-1]): value[-1] for value in total["values"]}
+        assert found[name] == pytest.approx(by_hand, rel=1e-9), name
+
+
+def test_the_project_becomes_the_page_beside_it() -> None:
+    assert page_of("4.35.0").splitlines() == (FOLDER / "page.txt").read_text().splitlines()
 
 
 def run_with_a_call(project: Langfuse, number: int, start: float) -> None:
@@ -83,3 +123,7 @@ def test_every_version_of_the_server_says_the_same(version: str) -> None:
     assert found["agentgauge_evaluation_score_sum"] == 0.75
     assert 'gen_ai_agent_name="support",gen_ai_agent_version="1.2"' in done.stdout
     assert project.breaches == []
+
+
+if __name__ == "__main__":
+    (FOLDER / "page.txt").write_text(page_of("4.35.0"))
