@@ -31,7 +31,8 @@ _YES = (True, "true", "True")
 
 class Described(msgspec.Struct, kw_only=True, gc=False):
     """A span as OpenTelemetry describes it. Times are Unix seconds, `message` is the status's text,
-    and an event is its name and its attributes."""
+    and an event is its name and its attributes. `said` are the attributes as `spans_of` sorts them,
+    where whoever read them has done so already."""
 
     trace_id: str
     span_id: str
@@ -45,6 +46,7 @@ class Described(msgspec.Struct, kw_only=True, gc=False):
     resource: Mapping[str, Any]
     scope: str = ""
     events: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    said: dict[str, Any] | None = None
 
 
 def spans_of(found: Described, environment: str = "") -> list[Span]:
@@ -54,7 +56,7 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
     without a time before its end has no duration. `environment` is where the span says none.
     Raises RecordError on missing or over-long ids, impossible times and impossible numbers.
     """
-    said = _said(found.attributes)
+    said = sorted_out(found.attributes) if found.said is None else found.said
     kind, operation = _kind_of(found, said)
     span = Span(
         kind, True, identity(found.trace_id), identity(found.span_id), identity(found.parent_id, needed=False),
@@ -78,7 +80,7 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
     return spans
 
 
-def _said(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def sorted_out(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a span's facts: of those with several names, what the name to be believed first says."""
     said: dict[str, Any] = {}
     places: dict[str, int] = {}

@@ -18,6 +18,8 @@ def number(value: Any) -> float | int | None:
 
     Raises RecordError: `wrong_type`, `non_finite` or `out_of_range`.
     """
+    if value is None:
+        return None
     if isinstance(value, str):
         value = _read(value)
     if value is None:
@@ -41,6 +43,9 @@ def _read(said: str) -> float | int | None:
 
 def count(value: Any) -> int | None:
     """Return a whole number that is not negative, None where there is none. Raises RecordError as `number` does."""
+    # What nearly all are, first: this is asked six times for each call.
+    if value is None or (type(value) is int and 0 <= value < MOST):
+        return value
     found = number(value)
     if isinstance(found, float):
         if not found.is_integer():
@@ -58,6 +63,10 @@ def time_of(seconds: float | None) -> float:
 
 def text(value: Any) -> str:
     """Return a name as it can be kept: cut, without lone surrogates; `""` where it is not a text or a number."""
+    if value is None:
+        return ""
+    if type(value) is str and len(value) <= LONGEST and value.isascii():
+        return value.strip()
     if isinstance(value, bytes):
         value = value[: LONGEST * 4].decode("utf-8", "replace")
     if not isinstance(value, str):
@@ -71,6 +80,8 @@ def text(value: Any) -> str:
 
 def identity(value: Any, *, needed: bool = True) -> str:
     """Return an id whole: one that was cut could be another's. Raises RecordError when it is too long or missing."""
+    if type(value) is str and len(value) <= LONGEST and value.isalnum() and value.isascii():
+        return value
     if isinstance(value, str | bytes) and len(value) > LONGEST:
         raise RecordError("id_too_long")
     found = text(value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value)

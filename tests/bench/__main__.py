@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import latency, pages, throughput
+from tests.bench import latency, otlp, pages, throughput
 from tests.bench.figures import Figure, document, table
 from tests.bench.processes import ROOT, cores
 
-PARTS = ("throughput", "page", "latency", "commits")
+PARTS = ("throughput", "page", "latency", "commits", "otlp")
 
 
 def main() -> int:
@@ -33,6 +33,7 @@ def main() -> int:
         "page": lambda: [pages.rendering(8 if few else 40)],
         "latency": lambda: latency.figures(directory, core, 30 if few else 200),
         "commits": lambda: pages.commits(directory, core, 20 if few else 100),
+        "otlp": lambda: otlp.figures(directory, core, 20 if few else 200),
     }
     figures = []
     for name in options.only or PARTS:

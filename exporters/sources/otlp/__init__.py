@@ -12,6 +12,7 @@ from urllib.parse import SplitResult
 from exporters.sources import Options, Source, SourceError, Translated, seconds_of
 from exporters.sources.files import Files, folder_of
 from exporters.sources.otlp.http import Body
+from exporters.sources.otlp.protobuf import Memory
 from exporters.sources.otlp.receiver import Receiver
 from exporters.sources.otlp.translation import bodies, lines
 
@@ -48,8 +49,10 @@ def open_receiver(url: SplitResult, options: Options) -> Source:
             "source=%s takes spans from whoever reaches %s; set %s to ask for a token", options.name, host, _TOKEN
         )
 
+    memory: Memory = {}
+
     def spans(records: Sequence[Body]) -> Translated:
-        return bodies(records, options.environment)
+        return bodies(records, options.environment, memory)
 
     return Source(options.name, Receiver(bound, token), spans, settles)
 

@@ -23,23 +23,34 @@ _LONG = 1 << 16
 _MANY = 256
 # Lists in lists are followed this deep.
 _DEEPEST = 8
+# Short attributes that are remembered as they stand, with what they say: most come again.
+_SHORT = 96
+_REMEMBERED = 16_384
 # The attributes of a span that say something; others are passed over.
-_WANTED = {name.encode(): name for name in FACTS}
+_FACTS = {name.encode(): fact for name, fact in FACTS.items()}
+_NOTHING: dict[str, Any] = {}
+
+Memory = dict[bytes, tuple[str, int, Any]]
 
 
-def decode(data: bytes) -> list[Described]:
-    """Return the spans of an ExportTraceServiceRequest. Raises RecordError when the bytes are none."""
+def decode(data: bytes, memory: Memory) -> list[Described]:
+    """Return the spans of an ExportTraceServiceRequest; `memory` is for the requests after it.
+
+    Raises RecordError when the bytes are none.
+    """
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
     found: list[Described] = []
     try:
         for tag, begin, stop in _fields(data, 0, len(data)):
             if tag == 0x0A:  # resource_spans
-                _resource_spans(data, begin, stop, found)
+                _resource_spans(data, begin, stop, found, memory)
     except (IndexError, ValueError, OverflowError):
         raise RecordError("protobuf") from None
     return found
 
 
-def _resource_spans(data: bytes, at: int, end: int, found: list[Described]) -> None:
+def _resource_spans(data: bytes, at: int, end: int, found: list[Described], memory: Memory) -> None:
     # Its spans hold on to it, so that it may also come after them.
     resource: dict[str, Any] = {}
     for tag, begin, stop in _fields(data, at, end):
@@ -50,64 +61,74 @@ def _resource_spans(data: bytes, at: int, end: int, found: list[Described]) -> N
                 if inner == 0x12:  # spans
                     if len(found) == SPANS:
                         raise RecordError("too_many_spans")
-                    found.append(_span(data, first, last, resource))
+                    found.append(_span(data, first, last, resource, memory))
 
 
 def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each field takes its time
-    data: bytes, at: int, end: int, resource: dict[str, Any]
+    data: bytes, at: int, end: int, resource: dict[str, Any], memory: Memory
 ) -> Described:
     trace_id = span_id = parent_id = name = message = ""
     began = ended = code = 0
-    attributes: dict[str, Any] = {}
+    # What the attributes say, as `sorted_out` makes it of them.
+    said: dict[str, Any] = {}
+    places: dict[str, int] = {}
     events: list[Any] = []
     while at < end:
         tag = data[at]
-        if tag & 7 != 2 or not 8 < tag < 0x80:
-            if tag == 0x39:  # 7, fixed64: start_time_unix_nano
-                began = int.from_bytes(data[at + 1 : at + 9], "little")
-                at += 9
-            elif tag == 0x41:  # 8, fixed64: end_time_unix_nano
-                ended = int.from_bytes(data[at + 1 : at + 9], "little")
-                at += 9
-            else:
-                at = _skip(data, at)
-            continue
         begin = at + 2
-        size = data[at + 1]
-        if size > 0x7F:
-            size, begin = _varint(data, at + 1)
-        at = begin + size
-        if at > end:
-            raise ValueError
         if tag == 0x4A:  # 9: attributes
-            # As every exporter writes them: the name, then the value, and nothing else.
-            middle = begin + 2 + data[begin + 1]
-            known = _WANTED.get(data[begin + 2 : middle])
+            size = data[at + 1]
+            if size > 0x7F:
+                size, begin = _varint(data, at + 1)
+            at = begin + size
+            if at > end:
+                raise ValueError
+            raw = data[begin:at] if size < _SHORT else b""
+            known = memory.get(raw)
             if known is None:
-                continue
-            if data[begin] == 0x0A and data[middle] == 0x12 and middle + 2 + data[middle + 1] == at:
-                kind = data[middle + 2]
-                if kind == 0x0A and middle + 4 + data[middle + 3] == at:
-                    attributes[known] = _text(data, middle + 4, at)
+                if data[begin + 2 : begin + 2 + data[begin + 1]] not in _FACTS:
                     continue
-                if kind == 0x18 and data[at - 1] < 0x80 and at - middle < 6:
-                    low = data[middle + 3]
-                    attributes[known] = low if at - middle == 4 else low - 0x80 + (data[middle + 4] << 7)
+                known = _fact(data, begin, at)
+                if known is None:
                     continue
-            attributes[known] = _pair(data, begin, at)[1]
-        elif tag == 0x0A:
-            trace_id = data[begin:at].hex()
-        elif tag == 0x12:
-            span_id = data[begin:at].hex()
-        elif tag == 0x22:
-            parent_id = data[begin:at].hex()
-        elif tag == 0x2A:
-            name = _text(data, begin, at)
-        elif tag == 0x5A:  # 11: events
-            if len(events) < _MANY:
-                events.append(_event(data, begin, at))
-        elif tag == 0x7A:  # 15: status
-            message, code = _status(data, begin, at)
+                if raw and len(memory) < _REMEMBERED:
+                    memory[raw] = known
+            fact, place, value = known
+            if fact not in said or place < places[fact]:
+                said[fact] = value
+                places[fact] = place
+        elif tag == 0x39:  # 7, fixed64: start_time_unix_nano
+            began = int.from_bytes(data[at + 1 : at + 9], "little")
+            at += 9
+        elif tag == 0x41:  # 8, fixed64: end_time_unix_nano
+            ended = int.from_bytes(data[at + 1 : at + 9], "little")
+            at += 9
+        elif tag == 0x30 and data[at + 1] < 0x80:  # 6: kind
+            at += 2
+        elif tag == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
+            at += 6
+        elif tag & 7 != 2 or not 8 < tag < 0x80:
+            at = _skip(data, at)
+        else:
+            size = data[at + 1]
+            if size > 0x7F:
+                size, begin = _varint(data, at + 1)
+            at = begin + size
+            if at > end:
+                raise ValueError
+            if tag == 0x0A:
+                trace_id = data[begin:at].hex()
+            elif tag == 0x12:
+                span_id = data[begin:at].hex()
+            elif tag == 0x22:
+                parent_id = data[begin:at].hex()
+            elif tag == 0x2A:
+                name = _text(data, begin, at)
+            elif tag == 0x5A:  # 11: events
+                if len(events) < _MANY:
+                    events.append(_event(data, begin, at))
+            elif tag == 0x7A:  # 15: status
+                message, code = _status(data, begin, at)
     if at != end:
         raise ValueError
     return Described(
@@ -119,10 +140,34 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
         end=ended / 1e9,
         error=code == 2,
         message=message,
-        attributes=attributes,
+        attributes=_NOTHING,
         resource=resource,
         events=events,
+        said=said,
     )
+
+
+def _fact(data: bytes, begin: int, end: int) -> tuple[str, int, Any] | None:
+    """Return what an attribute says: the fact, the place of this name among the fact's, and the value.
+
+    None where it says nothing that is wanted.
+    """
+    # As every exporter writes them: the name, then the value, and nothing else.
+    middle = begin + 2 + data[begin + 1]
+    known = _FACTS.get(data[begin + 2 : middle])
+    if known is None:
+        return None
+    value: Any
+    if data[begin] == 0x0A and data[middle] == 0x12 and middle + 2 + data[middle + 1] == end:
+        kind = data[middle + 2]
+        if kind == 0x18 and data[end - 1] < 0x80 and end - middle < 6:
+            low = data[middle + 3]
+            return known[0], known[1], low if end - middle == 4 else low - 0x80 + (data[middle + 4] << 7)
+        if kind == 0x0A and middle + 4 + data[middle + 3] == end:
+            value = _text(data, middle + 4, end)
+            return None if value == "" else (known[0], known[1], value)
+    value = _pair(data, begin, end)[1]
+    return None if value is None or value == "" else (known[0], known[1], value)
 
 
 def _event(data: bytes, at: int, end: int) -> tuple[str, dict[str, Any]]:

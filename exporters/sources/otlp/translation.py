@@ -19,15 +19,19 @@ _MALFORMED = {
 }
 
 
-def bodies(records: Sequence[Body], environment: str = "") -> Translated:
-    """Translate requests' bodies; what could not be used is noted on each, for its client to be told."""
+def bodies(records: Sequence[Body], environment: str = "", memory: protobuf.Memory | None = None) -> Translated:
+    """Translate requests' bodies; what could not be used is noted on each, for its client to be told.
+
+    `memory` makes the next bodies of the same clients faster.
+    """
     translated = Translated([], 0, {})
+    memory = {} if memory is None else memory
     for body in records:
         try:
             if body.encoding == JSON:
                 found, bad = json.decode(body.data)
             else:
-                found, bad = protobuf.decode(body.data), {}
+                found, bad = protobuf.decode(body.data, memory), {}
         except RecordError as reason:
             body.malformed = _MALFORMED[str(reason)]
             found, bad = [], {str(reason): 1}

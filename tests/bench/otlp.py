@@ -1,0 +1,174 @@
+"""OTLP's protobuf: spans per second through the exporter, against reading the same bytes with the bindings.
+
+`python -m tests.bench.otlp FILE...` does the latter, and prints the seconds of CPU that it took.
+"""
+
+import http.client
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+
+from tests.bench.figures import Figure
+from tests.bench.processes import AGENTGAUGE, ROOT, free_port, serving
+
+# Of a request, as exporters send by default; every fourth is a run, the others are model calls.
+_SPANS = 512
+_ROUNDS = 3
+
+
+def figures(directory: Path, core: int, requests: int) -> list[Figure]:
+    """Send requests to an exporter, and have the bindings read them; the best of some rounds of each."""
+    files = _make(directory / "otlp", requests)
+    spans = _SPANS * requests
+    ours, floors = [], []
+    for number in range(_ROUNDS):
+        floors.append(_read_by_bindings(files, core))
+        ours.append(_taken_by_exporter(files, spans, directory / f"otlp-{os.getpid()}-{number}", core))
+    taken, floor = min(ours), min(floors)
+    return [
+        Figure(
+            what="OTLP spans received, against reading them with opentelemetry-proto",
+            ours=f"{spans / taken:,.0f} spans/s",
+            other=f"{spans / floor:,.0f} spans/s",
+            ratio=floor / taken,
+            wanted="at least 0.4",
+            reached=floor / taken >= 0.4,
+        )
+    ]
+
+
+def _read_by_bindings(files: list[Path], core: int) -> float:
+    command = ["taskset", "--cpu-list", str(core), sys.executable, "-m", "tests.bench.otlp", *map(str, files)]
+    return float(subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
+
+
+def _taken_by_exporter(files: list[Path], spans: int, state: Path, core: int) -> float:
+    """Return the seconds of CPU from the first request until every span is on the page."""
+    page_port, port = free_port(), free_port()
+    command = [*AGENTGAUGE, "serve", f"otlp://127.0.0.1:{port}?wait=1s", "--listen", f"127.0.0.1:{page_port}"]
+    bodies = [path.read_bytes() for path in files]
+    with serving([*command, "--state", str(state)], core, page_port, "/-/ready") as page:
+        page.read()
+        begin = _cpu_of(page_port)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        for body in bodies:
+            connection.request("POST", "/v1/traces", body, {"Content-Type": "application/x-protobuf"})
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"")
+        while _counted(page.read()) < spans:
+            time.sleep(0.2)
+        return _cpu_of(page_port) - begin
+
+
+def _cpu_of(port: int) -> float:
+    """Return the seconds of CPU of the process that was told to listen there."""
+    for found in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            told = found.read_bytes()
+            fields = (found.parent / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended
+        if b"exporters" in told and f"127.0.0.1:{port}".encode() in told:
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    raise LookupError(f"nobody listens on {port}")
+
+
+def _counted(page: bytes) -> float:
+    counted = (line for line in page.splitlines() if line.startswith(b"agentgauge_spans_total{"))
+    return sum(float(line.rpartition(b" ")[2]) for line in counted)
+
+
+def _make(directory: Path, requests: int) -> list[Path]:
+    """Write requests to files, once."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = [directory / f"{number:05}" for number in range(requests)]
+    for number, path in enumerate(files):
+        if not path.exists():
+            path.write_bytes(_request(number))
+    return files
+
+
+def _request(place: int) -> bytes:
+    rng = random.Random(place)
+    found = ExportTraceServiceRequest()
+    group = found.resource_spans.add()
+    _put(group.resource, {"service.name": "support", "deployment.environment.name": "production"})
+    scope = group.scope_spans.add()
+    scope.scope.name = "opentelemetry.instrumentation.openai.v1"
+    trace, root = b"", b""
+    for number in range(_SPANS):
+        if number % 4 == 0:
+            trace, root = rng.randbytes(16), rng.randbytes(8)
+        span = scope.spans.add(trace_id=trace, flags=256)
+        # Sixteen spans begin in a second.
+        span.start_time_unix_nano = 1_770_112_800_000_000_000 + (place * _SPANS + number) * 62_500_000
+        span.end_time_unix_nano = span.start_time_unix_nano + rng.randrange(10**10)
+        if number % 4 == 3:
+            span.span_id, span.name, span.kind = root, "invoke_agent support", 1
+            _put(span, {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "support"})
+        else:
+            span.span_id, span.parent_span_id, span.name, span.kind = rng.randbytes(8), root, "openai.chat", 3
+            _put(span, _call(rng))
+    return found.SerializeToString()
+
+
+def _call(rng: random.Random) -> dict[str, Any]:
+    """What OpenLLMetry says of a call."""
+    given, taken = rng.randrange(1, 4000), rng.randrange(1, 900)
+    messages = json.dumps([{"role": "user", "parts": [{"type": "text", "content": "lorem ipsum " * 30}]}])
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": rng.choice(("gpt-4o-mini", "gpt-4.1")),
+        "gen_ai.response.model": "gpt-4o-mini-2024-07-18",
+        "gen_ai.response.id": f"chatcmpl-{rng.randbytes(12).hex()}",
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.is_streaming": False,
+        "gen_ai.openai.api_base": "https://api.openai.com/v1/",
+        "gen_ai.usage.input_tokens": given,
+        "gen_ai.usage.output_tokens": taken,
+        "gen_ai.usage.total_tokens": given + taken,
+        "gen_ai.usage.cache_read.input_tokens": given // 3,
+        "gen_ai.usage.reasoning_tokens": taken // 2,
+        "gen_ai.input.messages": messages,
+        "gen_ai.output.messages": messages,
+    }
+
+
+def _put(holder: Any, attributes: dict[str, Any]) -> None:
+    for name, value in attributes.items():
+        into = holder.attributes.add(key=name).value
+        if isinstance(value, list):
+            into.array_value.values.extend(AnyValue(string_value=item) for item in value)
+        else:
+            setattr(into, {str: "string_value", bool: "bool_value", int: "int_value"}[type(value)], value)
+
+
+def _value(value: AnyValue) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [_value(item) for item in value.array_value.values]
+    return None if kind is None else getattr(value, kind)
+
+
+def _read(bodies: list[bytes]) -> float:
+    """Decode requests and read every attribute into a dictionary; return the seconds of CPU."""
+    begin = time.process_time()
+    for body in bodies:
+        for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+            for scope in group.scope_spans:
+                for span in scope.spans:
+                    {pair.key: _value(pair.value) for pair in span.attributes}
+    return time.process_time() - begin
+
+
+if __name__ == "__main__":
+    print(_read([Path(name).read_bytes() for name in sys.argv[1:]]))
