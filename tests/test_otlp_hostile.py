@@ -19,7 +19,7 @@ from exporters.sources.genai import sorted_out
 from exporters.sources.genai_names import FACTS
 from exporters.sources.otlp import json as otlp_json
 from exporters.sources.otlp import protobuf
-from exporters.sources.otlp.http import Body
+from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.translation import bodies, lines
 from exporters.sources.records import RecordError
 

@@ -128,7 +128,7 @@ def test_after_fifty_kills_all_that_was_accepted_is_counted_once(exporter: Expor
         client.start()
     answered = 0
     for _ in range(KILLS):
-        end = time.monotonic() + start_up * (0.5 + random.random())
+        end = time.monotonic() + start_up * (0.4 + 0.8 * random.random())
         while time.monotonic() < end:
             page = exporter.scrape()
             if page is not None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
 from typing import Any, Protocol
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from exporters.span import Span
 
@@ -17,8 +17,8 @@ SOURCES = {
     "llm-metrics": "exporters.sources.llm_metrics:open_file",
     "llm-metrics+postgresql": "exporters.sources.llm_metrics:open_server",
     "msgtrace": "exporters.sources.msgtrace:open_file",
-    "otlp": "exporters.sources.otlp:open_receiver",
-    "otlp+file": "exporters.sources.otlp:open_folder",
+    "otlp": "exporters.sources.otlp.opening:open_receiver",
+    "otlp+file": "exporters.sources.otlp.folder:open_folder",
 }
 
 
@@ -141,14 +141,16 @@ class Options:
 _OPTIONS = ("name", "environment", "since")
 
 
-# A password may hold what ends a host, and then a URL is not what it seems; a port is no password.
-_PASSWORD = re.compile(r"(?<=//)(?P<user>[^/?#:@\[]*):(?!\d*(?:[/?#]|$))(?P<password>.*)@", re.S)
-_OPTION = re.compile(r"(?P<option>[?&][^=&]*(?:password|secret|token|key)=)[^&#]*", re.I)
+_SECRETS = re.compile(
+    r"(?<=//)(?P<user>[^/?#:]*):[^/?#]*@|(?P<option>[?&][^=&]*(?:password|secret|token|key)=)[^&#]*", re.I
+)
 
 
 def shown(url: str) -> str:
     """Return a URL as it may be shown: without a password, wherever somebody has put one."""
-    return _OPTION.sub(r"\g<option>***", _PASSWORD.sub(r"\g<user>:***@", url))
+    return _SECRETS.sub(
+        lambda found: f"{found['user']}:***@" if found["user"] is not None else f"{found['option']}***", url
+    )
 
 
 _SPAN_OF_TIME = re.compile(r"(\d+)([smhdw])")
@@ -191,19 +193,8 @@ def open_source(url: str, *, follows: bool = False) -> Source:
     if parts.scheme not in SOURCES:
         known = ", ".join(f"{scheme}://" for scheme in SOURCES)
         raise SourceError(f"{shown(url)}: not the URL of a trace store; it should begin with {known}")
-    if _PASSWORD.search(url) and not parts.password:
-        raise SourceError(
-            f"{shown(url)}: a password does not belong into a URL, where logs and process lists show it; take it out"
-        )
     options = _options(parts, follows)
-    try:
-        source: Source = resolve_name(SOURCES[parts.scheme])(parts, options)
-    except SourceError as error:
-        # To a folder or a file, what stands before the @ is a part of its name.
-        said = str(error)
-        for secret in (parts.password, unquote(parts.password)) if parts.password else ():
-            said = said.replace(secret, "***")
-        raise SourceError(said) from None
+    source: Source = resolve_name(SOURCES[parts.scheme])(parts, options)
     return replace(source, since=options.since)
 
 

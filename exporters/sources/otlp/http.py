@@ -8,7 +8,6 @@ import hmac
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import uvicorn
@@ -18,26 +17,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from exporters.sources.otlp import replies
+from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.connections import IDLE_SECONDS, Connections
 from exporters.sources.otlp.replies import Reply
 from exporters.sources.otlp.upload import ENDING, Held, RefusedError, Upload, encoding_of
 
 # Clients give up after 10 s (OTEL_EXPORTER_OTLP_TIMEOUT); told before that, they know when to come again.
 COMMIT_SECONDS = 8.0
-
-
-@dataclass(slots=True, eq=False)
-class Body:
-    """A request's body, decompressed. Its translation notes here what the client is to be told."""
-
-    encoding: str
-    data: bytes
-    # Why nothing of it can be read.
-    malformed: str = ""
-    # Spans that could not be used, by reason.
-    rejected: dict[str, int] = field(default_factory=dict)
-    # Whether it is committed, resolved in the loop that waits for it.
-    committed: "asyncio.Future[bool] | None" = None
 
 
 class Desk(Protocol):

@@ -1,28 +1,21 @@
 """OTLP's protobuf, read off the wire: what of an ExportTraceServiceRequest describes a span.
 
 By hand, because the bindings build all of a message before any of it can be looked at: 20 MiB of empty
-attributes take them half a gigabyte, and this nothing. It is about as fast. Fields are those of
+attributes take them 600 MiB, and this nothing. It is about as fast. Fields are those of
 opentelemetry-proto's trace.proto, common.proto and resource.proto; a tag below is field number * 8 + wire
 type (protobuf.dev/programming-guides/encoding).
 """
 
-from collections.abc import Iterator
-from itertools import islice
-from struct import unpack_from
 from typing import Any
 
 from exporters.sources.genai import Described
 from exporters.sources.genai_names import FACTS
+from exporters.sources.otlp.attributes import MANY, attributes_of, pair, text
+from exporters.sources.otlp.wire import fields, skip, varint
 from exporters.sources.records import RecordError
 
 # Of a request; exporters send some hundreds, collectors some thousands.
 SPANS = 50_000
-# A text that is longer is cut: none that says something is.
-_LONG = 1 << 16
-# Of a span's events, of a list's values, and of the attributes of a resource or an event.
-_MANY = 256
-# Lists in lists are followed this deep.
-_DEEPEST = 8
 # Short attributes that are remembered as they stand, with what they say: most come again.
 _SHORT = 96
 _REMEMBERED = 16_384
@@ -42,7 +35,7 @@ def decode(data: bytes, memory: Memory) -> list[Described]:
         memory.clear()
     found: list[Described] = []
     try:
-        for tag, begin, stop in _fields(data, 0, len(data)):
+        for tag, begin, stop in fields(data, 0, len(data)):
             if tag == 0x0A:  # resource_spans
                 _resource_spans(data, begin, stop, found, memory)
     except (IndexError, ValueError, OverflowError):
@@ -53,11 +46,11 @@ def decode(data: bytes, memory: Memory) -> list[Described]:
 def _resource_spans(data: bytes, at: int, end: int, found: list[Described], memory: Memory) -> None:
     # Its spans hold on to it, so that it may also come after them.
     resource: dict[str, Any] = {}
-    for tag, begin, stop in _fields(data, at, end):
+    for tag, begin, stop in fields(data, at, end):
         if tag == 0x0A:  # resource
-            _attributes(data, begin, stop, 0x0A, resource)
+            attributes_of(data, begin, stop, 0x0A, resource)
         elif tag == 0x12:  # scope_spans
-            for inner, first, last in _fields(data, begin, stop):
+            for inner, first, last in fields(data, begin, stop):
                 if inner == 0x12:  # spans
                     if len(found) == SPANS:
                         raise RecordError("too_many_spans")
@@ -79,7 +72,7 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
         if tag == 0x4A:  # 9: attributes
             size = data[at + 1]
             if size > 0x7F:
-                size, begin = _varint(data, at + 1)
+                size, begin = varint(data, at + 1)
             at = begin + size
             if at > end:
                 raise ValueError
@@ -108,11 +101,11 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
         elif tag == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
             at += 6
         elif tag & 7 != 2 or not 8 < tag < 0x80:
-            at = _skip(data, at)
+            at = skip(data, at)
         else:
             size = data[at + 1]
             if size > 0x7F:
-                size, begin = _varint(data, at + 1)
+                size, begin = varint(data, at + 1)
             at = begin + size
             if at > end:
                 raise ValueError
@@ -123,9 +116,9 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
             elif tag == 0x22:
                 parent_id = data[begin:at].hex()
             elif tag == 0x2A:
-                name = _text(data, begin, at)
+                name = text(data, begin, at)
             elif tag == 0x5A:  # 11: events
-                if len(events) < _MANY:
+                if len(events) < MANY:
                     events.append(_event(data, begin, at))
             elif tag == 0x7A:  # 15: status
                 message, code = _status(data, begin, at)
@@ -164,19 +157,19 @@ def _fact(data: bytes, begin: int, end: int) -> tuple[str, int, Any] | None:
             low = data[middle + 3]
             return known[0], known[1], low if end - middle == 4 else low - 0x80 + (data[middle + 4] << 7)
         if kind == 0x0A and middle + 4 + data[middle + 3] == end:
-            value = _text(data, middle + 4, end)
+            value = text(data, middle + 4, end)
             return None if value == "" else (known[0], known[1], value)
-    value = _pair(data, begin, end)[1]
+    value = pair(data, begin, end)[1]
     return None if value is None or value == "" else (known[0], known[1], value)
 
 
 def _event(data: bytes, at: int, end: int) -> tuple[str, dict[str, Any]]:
     name = ""
     attributes: dict[str, Any] = {}
-    for tag, begin, stop in _fields(data, at, end):
+    for tag, begin, stop in fields(data, at, end):
         if tag == 0x12:
-            name = _text(data, begin, stop)
-    _attributes(data, at, end, 0x1A, attributes)
+            name = text(data, begin, stop)
+    attributes_of(data, at, end, 0x1A, attributes)
     return name, attributes
 
 
@@ -185,153 +178,13 @@ def _status(data: bytes, at: int, end: int) -> tuple[str, int]:
     while at < end:
         tag = data[at]
         if tag == 0x18:
-            code, at = _varint(data, at + 1)
+            code, at = varint(data, at + 1)
         elif tag == 0x12:
-            size, begin = _varint(data, at + 1)
+            size, begin = varint(data, at + 1)
             at = begin + size
-            message = _text(data, begin, min(at, end))
+            message = text(data, begin, min(at, end))
         else:
-            at = _skip(data, at)
+            at = skip(data, at)
     if at != end:
         raise ValueError
     return message, code
-
-
-def _attributes(data: bytes, at: int, end: int, wanted: int, into: dict[str, Any]) -> None:
-    """Add the attributes of a message that holds them in the field with this tag."""
-    for tag, begin, stop in _fields(data, at, end):
-        if tag == wanted and len(into) < _MANY:
-            name, value = _pair(data, begin, stop)
-            into[name] = value
-
-
-def _pair(data: bytes, at: int, end: int, depth: int = 0) -> tuple[str, Any]:
-    """Return name and value of a KeyValue."""
-    if data[at] == 0x0A and data[at + 1] < 0x80:
-        # As every exporter writes it: the name, then the value, and nothing else.
-        middle = at + 2 + data[at + 1]
-        if middle < end and data[middle] == 0x12:
-            size, begin = data[middle + 1], middle + 2
-            if size > 0x7F:
-                size, begin = _varint(data, middle + 1)
-            if begin + size == end:
-                return _text(data, at + 2, middle), _value(data, begin, end, depth)
-    name, value = "", None
-    for tag, begin, stop in _fields(data, at, end):
-        if tag == 0x0A:
-            name = _text(data, begin, stop)
-        elif tag == 0x12:
-            value = _value(data, begin, stop, depth)
-    return name, value
-
-
-def _value(data: bytes, at: int, end: int, depth: int) -> Any:  # noqa: PLR0912 -- one branch a type of value
-    """Return an AnyValue; of several, as of any oneof, the last. Bytes and what is too deep are None."""
-    value: Any = None
-    while at < end:
-        tag = data[at]
-        if tag == 0x0A:  # string_value
-            size, begin = data[at + 1], at + 2
-            if size > 0x7F:
-                size, begin = _varint(data, at + 1)
-            at = begin + size
-            if at > end:
-                raise ValueError
-            value = _text(data, begin, at)
-        elif tag == 0x18:  # int_value
-            value, at = _varint(data, at + 1)
-            if value >= 1 << 63:
-                value -= 1 << 64
-        elif tag == 0x10:  # bool_value
-            value, at = _varint(data, at + 1)
-            value = value != 0
-        elif tag == 0x21:  # double_value
-            if at + 9 > end:
-                raise ValueError
-            value = unpack_from("<d", data, at + 1)[0]
-            at += 9
-        elif tag in (0x2A, 0x32):  # array_value, kvlist_value
-            size, begin = _varint(data, at + 1)
-            at = begin + size
-            if at > end:
-                raise ValueError
-            items = ((first, last) for item, first, last in _fields(data, begin, at) if item == 0x0A)
-            if depth == _DEEPEST:
-                value = None
-            elif tag == 0x2A:
-                value = [_value(data, first, last, depth + 1) for first, last in islice(items, _MANY)]
-            else:
-                value = dict(_pair(data, first, last, depth + 1) for first, last in islice(items, _MANY))
-        else:
-            value = None if tag == 0x3A else value
-            at = _skip(data, at)
-    if at != end:
-        raise ValueError
-    return value
-
-
-def _text(data: bytes, begin: int, stop: int) -> str:
-    if stop - begin > _LONG:
-        stop = begin + _LONG
-    try:
-        return data[begin:stop].decode()
-    except UnicodeDecodeError:  # also where a character was cut
-        return data[begin:stop].decode("utf-8", "replace")
-
-
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (tag, begin, end) of the fields of a message that have a length; others are passed over."""
-    while at < end:
-        tag = data[at]
-        if tag & 7 != 2 or not 8 < tag < 0x80:
-            at = _skip(data, at)
-            continue
-        begin = at + 2
-        size = data[at + 1]
-        if size > 0x7F:
-            size, begin = _varint(data, at + 1)
-        at = begin + size
-        if at > end:
-            break
-        yield tag, begin, at
-    if at != end:
-        raise ValueError
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the number that begins at a place, and the place after it."""
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number & 0xFFFF_FFFF_FFFF_FFFF, at
-        shift += 7
-        if shift > 63:
-            raise ValueError
-
-
-def _skip(data: bytes, at: int) -> int:
-    """Return the place after a field of any type; a group is passed over whole."""
-    inside = 0
-    while True:
-        tag, at = _varint(data, at)
-        kind = tag & 7
-        if tag < 8 or kind > 5:
-            raise ValueError
-        if kind == 0:
-            _, at = _varint(data, at)
-        elif kind == 1:
-            at += 8
-        elif kind == 2:
-            size, at = _varint(data, at)
-            at += size
-        elif kind == 5:
-            at += 4
-        else:
-            inside += 1 if kind == 3 else -1
-        if inside <= 0:
-            if inside:
-                raise ValueError
-            return at

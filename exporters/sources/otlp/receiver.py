@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from exporters.sources import Batch
-from exporters.sources.otlp.http import Body, Server
+from exporters.sources.otlp.body import Body
+from exporters.sources.otlp.http import Server
 
 # Of a batch: one commit for what many clients send at once, at most about this much.
 _BATCH_BYTES = 1 << 20

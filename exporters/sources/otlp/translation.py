@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from exporters.sources import Translated
 from exporters.sources.genai import Described, spans_of
 from exporters.sources.otlp import json, protobuf
-from exporters.sources.otlp.http import Body
+from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.replies import JSON
 from exporters.sources.records import RecordError
 
