@@ -35,21 +35,19 @@ class Comparison:
     metrics: Sums
 
     @property
+    def tokens(self) -> tuple[int | None, int | None]:
+        """Input and output tokens of the store and of the metrics, of each what both know; else None."""
+        store, metrics = self.store, self.metrics
+        pairs = ((store.input_tokens, metrics.input_tokens), (store.output_tokens, metrics.output_tokens))
+        known = [(one, two) for one, two in pairs if one is not None and two is not None]
+        return (sum(one for one, _ in known), sum(two for _, two in known)) if known else (None, None)
+
+    @property
     def drift(self) -> float | None:
         """How far apart the sides are in what both know, as a share of the larger; None when they share nothing."""
-        pairs = (
-            (self.store.calls, self.metrics.calls),
-            (tokens(self.store), tokens(self.metrics)),
-            (self.store.cost, self.metrics.cost),
-        )
-        shares = [_apart(one, other) for one, other in pairs if one is not None and other is not None]
+        pairs = ((self.store.calls, self.metrics.calls), self.tokens, (self.store.cost, self.metrics.cost))
+        shares = [_apart(one, two) for one, two in pairs if one is not None and two is not None]
         return max(shares, default=None)
-
-
-def tokens(sums: Sums) -> int | None:
-    """Return input and output tokens together; None when neither is known."""
-    known = [number for number in (sums.input_tokens, sums.output_tokens) if number is not None]
-    return sum(known) if known else None
 
 
 def _apart(one: float, other: float) -> float:
@@ -92,8 +90,9 @@ class Reconciliation:
         """Say on the page what was found."""
         page: dict[str, dict[tuple[str, ...], float | None]] = {name: {} for name in _GAUGES}
         for (source, period), comparison in list(self.found.items()):
-            for side, sums in (("store", comparison.store), ("metrics", comparison.metrics)):
-                for name, value in zip(_GAUGES, (sums.calls, tokens(sums), sums.cost), strict=False):
+            sides = zip(("store", "metrics"), (comparison.store, comparison.metrics), comparison.tokens, strict=True)
+            for side, sums, tokens in sides:
+                for name, value in zip(_GAUGES, (sums.calls, tokens, sums.cost), strict=False):
                     page[name][source, period, side] = value
             page[_DRIFT][source, period] = comparison.drift
         for name, values in page.items():
@@ -152,7 +151,7 @@ def spoken(comparison: Comparison) -> str:
     when = f"{comparison.first}" if last == comparison.first else f"{comparison.first} to {last}"
     pairs = (
         ("calls", store.calls, metrics.calls),
-        ("tokens", tokens(store), tokens(metrics)),
+        ("tokens", *comparison.tokens),
         ("USD", store.cost, metrics.cost),
     )
     said = "; ".join(

@@ -147,6 +147,8 @@ def comparison(store: Sums, metrics: Sums) -> Comparison:
         (Sums(calls=99), Sums(calls=100), 0.01),
         (Sums(calls=10, input_tokens=60, output_tokens=40), Sums(calls=10, input_tokens=60, output_tokens=15), 0.25),
         (Sums(calls=10, cost=4.0), Sums(calls=10, cost=1.0), 0.75),
+        (Sums(calls=10, output_tokens=40), Sums(calls=10, input_tokens=60, output_tokens=40), 0.0),
+        (Sums(calls=10, output_tokens=40), Sums(calls=10, input_tokens=60, output_tokens=30), 0.25),
         (Sums(calls=0), Sums(calls=0), 0.0),
         (Sums(calls=0), Sums(calls=3), 1.0),
         (Sums(), Sums(calls=3), None),
