@@ -67,6 +67,25 @@ def test_the_newest_of_what_a_store_says_of_a_waiting_span_is_counted() -> None:
     assert (stage.repeated, stage.rows) == (0, {})
 
 
+def test_a_waiting_span_that_is_told_of_again_does_not_wait_anew() -> None:
+    stage = Stage()
+    stage.read(call("c", "gone"), at=0)
+    stage.read(call("c", "gone", tokens=7), at=9)
+    assert [s.input_tokens for s in stage.read(at=10)] == [7]
+
+
+def test_an_open_trace_that_was_not_asked_after_is_when_something_older_is_read_again() -> None:
+    stage = Stage()
+    stage.whole(call("c", at=2.0))
+    stage.restart()
+    # Newer than all that was counted; and it keeps the trace open, for what it hangs on has not come.
+    stage.read(call("d", "gone", at=50.0), at=60)
+    stage.read(at=70)
+    assert (list(stage.runs.open), stage.runs.open["t"].unasked) == (["t"], START + 50)
+    assert stage.whole(call("c", at=2.0)) == []
+    assert stage.repeated == 1
+
+
 def test_what_is_read_again_is_not_counted_again() -> None:
     stage = Stage()
     stage.whole(*TRACE)
@@ -267,6 +286,15 @@ def test_only_what_came_is_written_of_a_trace_that_waits() -> None:
     assert not stage.settling.changed
     stage.read(at=2, commit=False)
     assert not stage.settling.changed
+
+
+def test_what_waited_before_a_restart_is_not_written_again() -> None:
+    stage = Stage()
+    stage.read(call("c1", "r"), at=0)
+    stage.restart()
+    stage.read(call("c2", "r"), at=1, commit=False)
+    changes = stage.settling.changes()
+    assert (changes.gone, [[a.span.span_id for a in row] for row in changes.new.values()]) == ([], [["c2"]])
 
 
 # Bounds.

@@ -144,20 +144,24 @@ def test_usage_of_a_long_run_is_counted_once_though_what_is_within_was_counted_b
 
 def test_usage_of_a_run_is_not_counted_when_there_may_be_some_of_it_adrift() -> None:
     stage = Stage()
-    stage.read(run("top", tokens=5), call("c", "lost", tokens=5), at=0)
+    stage.read(call("c", "lost", tokens=5), run("top", tokens=5), at=0)
     assert usage(stage.read(at=10)) == {"c": 5}
+    stage = Stage()
+    stage.read(run("x", "lost", tokens=5), run("top", tokens=9), at=0)
+    assert usage(stage.read(at=10)) == {"*": 5}
 
 
 # Calls that wrap calls.
 
 
-def test_of_calls_that_wrap_each_other_the_innermost_is_the_call() -> None:
+@pytest.mark.parametrize("between", [7, None])
+def test_of_calls_that_wrap_each_other_the_innermost_is_the_call(between: int | None) -> None:
     """OTLP: a framework's span of a call has the client library's span of the same call in it."""
     stage = Stage()
     counted = stage.whole(
         run("r", agent="A"),
         call("w1", "r", tokens=7),
-        call("w2", "w1", tokens=7),
+        call("w2", "w1", tokens=between),
         part("http", "w2"),
         call("c", "http", tokens=7),
     )
