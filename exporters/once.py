@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from exporters.aggregate import Aggregate
 from exporters.runner import Runner
-from exporters.sources import Source
+from exporters.sources import Source, SourceError
 from exporters.span import Span
 
 
@@ -25,7 +25,8 @@ def read(
 
     The state is a directory for the moment, so that memory is bounded as it is for `serve`;
     `counted` is told the spans as they are counted.
-    Raises SourceError, OSError or StateError.
+    Raises SourceError, OSError or StateError; a SourceError when the block is left, if a part of a
+    store could not be read although the rest could: as of `cat`, what there is comes all the same.
     """
     with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory:
         runner = Runner(sources, Path(directory), aggregate, idle=idle, lasting=False, counted=counted)
@@ -44,3 +45,6 @@ def read(
             yield runner
         finally:
             runner.stop()
+        problems = [problem for source in sources if (problem := runner.problem_of(source.name))]
+        if problems:
+            raise SourceError("; ".join(problems))

@@ -91,7 +91,9 @@ class Runner:
         }
         # The sources that were read to their end since the state was opened.
         self._live: set[str] = set()
+        # Of each source, as the log says it and as the page may.
         self._problems: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
         # Raised whenever the state was opened anew: readers then go back to the committed cursor.
         self._generation = 0
         self._cursors: dict[str, dict[str, bytes]] = {}
@@ -179,7 +181,8 @@ class Runner:
     def read_to_end(self, progress: Callable[[Source, int], None]) -> None:
         """Read every source to its end in this thread; `progress` is told after each batch.
 
-        Raises SourceError, OSError or StateError: nobody waits for it to be mended.
+        Where a part of a store cannot be read, the rest is; see `problem_of`. Raises SourceError,
+        OSError or StateError: nobody waits for it to be mended.
         """
         self._open_or_raise()
         for source in self.sources:
@@ -187,14 +190,16 @@ class Runner:
             more = True
             while more:
                 batch = source.reader.poll()
-                if batch.problem:
-                    raise SourceError(batch.problem)
                 found = source.spans(batch.records)
                 with self._lock:
                     self._commit(source, batch, found, last=not batch.more)
                     self._tell(source, batch)
                 progress(source, batch.size)
                 more = batch.more
+
+    def problem_of(self, source: str) -> str:
+        """Return why a source, or a part of it, could not be read at the last attempt; empty if it could."""
+        return self._shown.get(source, "")
 
     def open_traces(self, source: str) -> Mapping[str, OpenTrace]:
         """Return the traces of a source that have not ended."""
@@ -243,6 +248,8 @@ class Runner:
         batch = source.reader.poll()
         if not self._take(source, generation, batch, source.spans(batch.records)):
             return False
+        if batch.problem and self._problems.get(source.name) != batch.problem:
+            log.warning("source=%s cannot read all of it: %s", source.name, batch.problem)
         with self._lock:
             self._tell(source, batch)
         self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
@@ -345,9 +352,7 @@ class Runner:
     def _tell(self, source: Source, batch: Batch) -> None:
         """Say on the page how a source is doing."""
         name, now, newest = source.name, self._now(), self._runs[source.name].newest
-        if batch.problem and self._problems.get(name) != batch.problem:
-            log.warning("source=%s cannot read all of it: %s", name, batch.problem)
-        self._problems[name] = batch.problem
+        self._problems[name] = self._shown[name] = batch.problem
         tell = self.health.set
         self.health.failed(name, batch.retries)
         for gauge, value in source.gauges().items() if source.gauges is not None else ():
@@ -378,6 +383,9 @@ class Runner:
         if self._problems.get(source.name) != said:
             log.error("source=%s cannot be read: %s", source.name, said, exc_info=None if expected else error)
         self._problems[source.name] = said
+        # What other people's clients say may quote what they sent, which not everybody is to see.
+        own = isinstance(error, SourceError) or (isinstance(error, OSError) and error.strerror is not None)
+        self._shown[source.name] = said if own else f"{type(error).__name__}; the exporter's log says more"
 
     def _recall(self, name: str) -> Callable[[str], list[str] | None]:
         return lambda trace: self._open_or_raise().counted(name, trace)

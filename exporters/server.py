@@ -75,10 +75,16 @@ def _takes_gzip(accepted: str) -> bool:
     return False
 
 
+def _standing(runner: Runner, source: str) -> str:
+    """How a source is doing, in words."""
+    problem = runner.problem_of(source)
+    read = "read to its end" if source in runner.aggregate.caught_up else "its backlog is being read"
+    return f"{read}; cannot be read now: {problem}" if problem else read
+
+
 def _front(runner: Runner) -> str:
-    caught_up = runner.aggregate.caught_up
     rows = "".join(
-        f"<li><code>{escape(source.name)}</code>{'' if source.name in caught_up else ', being read'}</li>"
+        f"<li><code>{escape(source.name)}</code>: {escape(_standing(runner, source.name))}</li>"
         for source in runner.sources
     )
     problem = f"<p><strong>{escape(runner.problem)}</strong></p>" if runner.problem else ""

@@ -119,6 +119,34 @@ def test_a_folder_that_may_not_be_read_is_one_line_and_exit_code_2(folder):
     one_line_of_trouble(done, str(folder), "may not be read", "grant this user read permission")
 
 
+@pytest.mark.parametrize("command", ["once", "check"])
+def test_what_can_be_read_is_told_although_a_file_may_not_be_and_the_exit_code_is_2(folder, command):
+    """As `cat` and `grep` do. The permission is denied by hand: a test that runs as root is never denied one."""
+    (folder / "traces_2020-01-01.jsonl").write_bytes(b"{}\n")
+    script = f"""if True:
+        import os
+        from exporters.__main__ import main
+        open_it = os.open
+        def deny(path, *arguments, **more):
+            if str(path).endswith("2020-01-01.jsonl"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return open_it(path, *arguments, **more)
+        os.open = deny
+        raise SystemExit(main([{command!r}, {url_of(folder)!r}]))
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    refused = folder / "traces_2020-01-01.jsonl"
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"agentgauge: {refused}: may not be read; grant this user read permission\n",
+    )
+    if command == "once":
+        assert values(done.stdout, "agentgauge_runs_total") == {"createagents": 1}
+        assert values(done.stdout, "agentgauge_source_up") == {"createagents": 0}
+    else:
+        assert "1 agent run\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("address", "said"),
     [

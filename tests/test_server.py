@@ -49,7 +49,7 @@ def test_the_pages_and_what_they_are(exporter):
     status, headers, body = exporter.get("/")
     assert (status, headers.get_content_type()) == (200, "text/html")
     assert b'<a href="/metrics">' in body
-    assert b"<code>createagents</code></li>" in body
+    assert b"<li><code>createagents</code>: read to its end</li>" in body
     assert exporter.get("/no-such-page")[0] == 404
     assert exporter.get("/metrics/../../etc/passwd")[0] == 404
     for path in ("/", "/metrics", "/-/ready", "/-/healthy"):
@@ -204,6 +204,7 @@ def test_texts_of_prompts_and_results_are_nowhere_page_log_state_or_error(tmp_pa
 
 
 def test_a_source_that_breaks_is_told_and_the_others_go_on_and_it_comes_back(tmp_path):
+    why = f"[Errno 2] No such file or directory: &#x27;{tmp_path}/broken&#x27;"
     broken, fine, state = tmp_path / "broken", tmp_path / "fine", tmp_path / "state"
     append(broken, tool(1))
     append(fine, tool(1))
@@ -213,6 +214,9 @@ def test_a_source_that_breaks_is_told_and_the_others_go_on_and_it_comes_back(tmp
         broken.rename(tmp_path / "away")
         until(lambda: exporter.value("agentgauge_source_up", source="broken") == 0, "it is told")
         assert (exporter.value("agentgauge_source_errors_total", source="broken") or 0) >= 1
+        front = exporter.get("/")[2].decode()
+        assert "<li><code>fine</code>: read to its end</li>" in front
+        assert f"<li><code>broken</code>: read to its end; cannot be read now: {why}</li>" in front
         # The totals stay, and the other source is read on.
         assert exporter.value("agentgauge_tool_calls_total", source="broken", outcome="ok") == 1
         append(fine, tool(2))
@@ -226,6 +230,7 @@ def test_a_source_that_breaks_is_told_and_the_others_go_on_and_it_comes_back(tmp
         append(tmp_path / "away", tool(2), tool(3))
         (tmp_path / "away").rename(broken)
         until(lambda: exporter.value("agentgauge_source_up", source="broken") == 1, "it is back")
+        assert "cannot be read" not in exporter.get("/")[2].decode()
         ok = {"source": "broken", "outcome": "ok"}
         until(lambda: exporter.value("agentgauge_tool_calls_total", **ok) == 3, "what came meanwhile is read")
         append(broken, tool(4))

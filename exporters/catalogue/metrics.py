@@ -250,7 +250,7 @@ METRICS = (
     Metric(
         name="agentgauge_records",
         type="counter",
-        help="Records read from the store.",
+        help="Records read from the store; a file that is read again, because it was rewritten, adds to them again.",
         of="source",
     ),
     Metric(
@@ -287,7 +287,7 @@ METRICS = (
     Metric(
         name="agentgauge_bad_records",
         type="counter",
-        help="Records that could not be used, by reason.",
+        help="Records that could not be used, by reason; one that is read again is counted again.",
         of="source",
         by="reason",
     ),
