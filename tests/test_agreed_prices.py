@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.pricing import Prices
-from exporters.pricing.agreed import Agreed, read_agreed
+from exporters.pricing.agreed import Agreed, Entry, read_agreed
 from exporters.pricing.table import read_table
+from exporters.runs import Runs
 from exporters.sources import SourceError
 from exporters.span import Span
 
@@ -25,7 +26,8 @@ def at(text: str) -> float:
 
 def call(time: str = "2026-03-01T12:00:00", **fields: object) -> Span:
     usual = {"model": "gpt-4o-mini", "provider": "openai", "input_tokens": 1000, "output_tokens": 500}
-    return Span("inference", True, "t", "s", time=at(time), **{**usual, **fields})
+    ids = {"trace_id": "t", "span_id": "s"}
+    return Span("inference", True, time=at(time), **{**ids, **usual, **fields})
 
 
 @pytest.fixture
@@ -118,6 +120,16 @@ def test_an_entry_is_of_the_calls_that_all_its_names_match(priced, scope, fields
     assert (source == "override") == is_meant
     if is_meant:
         assert cost == pytest.approx((1000 * 1 + 500 * 2) * MILLION)
+
+
+def test_a_price_agreed_for_an_agent_is_of_calls_that_only_their_run_names():
+    entry = Entry(model="*", agent="Scout", input=1, output=2)
+    runs = Runs(Prices(agreed=[entry]), lambda _: None)
+    time = at("2026-03-01")
+    outcome = runs.add(
+        [Span("run", False, "t", "r", time=time, agent="Scout"), call(parent_id="r"), call(trace_id="t2")], time + 60
+    )
+    assert [(span.agent, span.cost_source) for span in outcome.ended] == [("Scout", "override"), ("", "computed")]
 
 
 def test_the_first_entry_that_matches_and_has_begun_decides(priced):

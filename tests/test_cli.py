@@ -348,6 +348,53 @@ Source prod: 12 records
     assert sum(int(row.split()[0]) for row in rest) == int(used.replace(",", ""))
 
 
+PRICED = 'agentgauge_cost_usd_total{source="createagents",gen_ai_operation_name="chat",gen_ai_provider_name="openai"'
+
+
+def test_prices_of_one_s_own_are_of_every_command_and_from_the_environment(folder, tmp_path):
+    (folder / "traces_2025-12-07.jsonl").write_bytes(
+        line("llm.response", 9, "d", trace_id="t2", model="our-own", input_tokens=1000, output_tokens=0) + b"\n"
+    )
+    prices, table = tmp_path / "prices.yml", tmp_path / "table.json"
+    prices.write_text("prices: [{model: gpt-4o-mini, agent: Scout, input: 50000, output: 100000}]")
+    table.write_text('{"our-own": {"input_cost_per_token": 0.001, "output_cost_per_token": 1}}')
+    done = run("once", url_of(folder), "--prices", str(prices), "--litellm-prices", str(table))
+    assert (done.returncode, done.stderr) == (0, "")
+    model = 'gen_ai_request_model="{}",gen_ai_agent_name="Scout",cost_source="{}"'
+    costs = dict(row.rsplit(" ", 1) for row in done.stdout.splitlines() if row.startswith(PRICED))
+    # 12 tokens at USD 0.05 and 3 at USD 0.1; 1000 at USD 0.001.
+    assert {row: float(cost) for row, cost in costs.items()} == {
+        f"{PRICED},{model.format('gpt-4o-mini', 'override')}}}": pytest.approx(0.9),
+        f"{PRICED},{model.format('our-own', 'computed')}}}": pytest.approx(1.0),
+    }
+    from_environment = {"AGENTGAUGE_PRICES": str(prices), "AGENTGAUGE_LITELLM_PRICES": str(table)}
+    assert PRICED in run("once", url_of(folder), **from_environment).stdout
+    assert "without a price" not in run("check", url_of(folder), **from_environment).stdout
+    assert "our-own without a price" in run("check", url_of(folder)).stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "once", "check", "backfill"])
+def test_a_file_of_prices_with_a_fault_is_one_line_and_exit_code_2(command, folder, tmp_path):
+    prices = tmp_path / "prices.yml"
+    prices.write_text("prices: [{model: m, input: 1, output: 2}, {model: n, input: cheap, output: 2}]")
+    into = {"serve": ["--state", str(tmp_path / "s")], "backfill": ["--openmetrics", str(tmp_path)]}.get(command, [])
+    done = run(command, url_of(folder), "--prices", str(prices), *into)
+    one_line_of_trouble(done, f"{prices}: entry 2 (n): input: expected `float | null`, got `str`")
+
+
+def test_labels_can_be_bounded_one_by_one(tmp_path):
+    lines = [line("llm.response", n, f"c{n}", agent_name=f"a{n}", model=f"m{n}", duration_ms=1.0) for n in range(9)]
+    folder = store(tmp_path / "traces", *lines)
+    page = run("once", url_of(folder), "--label-limit", "5", "--label-limit", "gen_ai_agent_name=2").stdout
+    assert set(re.findall(r'gen_ai_agent_name="(\w+)"', page)) == {"a0", "a1", "other"}
+    assert set(re.findall(r'gen_ai_request_model="(\w+)"', page)) == {"m0", "m1", "m2", "m3", "m4", "other"}
+    page = run("once", url_of(folder), "--label-limit", "tool.gen_ai_agent_name=2").stdout
+    assert 'gen_ai_agent_name="a8"' in page
+    done = run("once", url_of(folder), "--label-limit", "agent=2")
+    assert done.returncode == 2
+    assert "'agent' is not a label of spans; there are deployment_environment_name" in done.stderr
+
+
 def test_check_says_of_each_source_when_there_is_nothing_odd_or_nothing_at_all(folder, tmp_path):
     done = run("check", url_of(folder, "?name=a"), url_of(store(tmp_path / "empty"), "?name=b"))
     assert "Source a: 5 records\n" in done.stdout

@@ -6,6 +6,8 @@ import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exporters.pricing import Prices
 from exporters.span import Span
@@ -239,6 +241,31 @@ def test_a_model_is_found_by_the_names_that_providers_gateways_and_clouds_give_i
 def test_a_model_on_a_machine_of_one_s_own_or_at_another_seller_has_no_list_price(model, provider):
     span = priced(model, provider, input_tokens=10, output_tokens=1)
     assert (span.cost, span.unpriced) == (None, "unknown_model")
+
+
+NUMBERS = st.none() | st.integers(0, 2**63)
+
+
+@given(
+    model=st.text(max_size=300) | st.sampled_from(["gpt-4o", "o3", "deepseek-chat", "a/b/c/d", "models/", "openai/:"]),
+    provider=st.text(max_size=20) | st.sampled_from(["openai", "aws.bedrock", "azure", "deepseek"]),
+    time=st.floats(),
+    counts=st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS),
+    cost=st.none() | st.floats(0, 1e9),
+)
+def test_every_call_is_priced_or_has_a_reason_whatever_a_store_says(model, provider, time, counts, cost):
+    given_, taken, read, write, reasoned, unsplit = counts
+    span = Span(
+        "inference", True, "t", "s", time=time, model=model, provider=provider, input_tokens=given_,
+        output_tokens=taken, cache_read_tokens=read, cache_write_tokens=write, reasoning_tokens=reasoned,
+        unsplit_tokens=unsplit, cost=cost,
+    )  # fmt: skip
+    PRICES(span)
+    assert (span.cost is None) == bool(span.unpriced) == (not span.cost_source)
+    assert span.cost is None or span.cost >= 0
+
+
+PRICES = Prices()
 
 
 def test_names_without_end_take_no_more_memory_than_a_few_thousand():

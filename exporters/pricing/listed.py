@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
 DAY = 86400.0
+_LAST_DAY = 47_482.0  # 2100-01-01
 
 
 def list_price(provider: str, model: str, day: float) -> Price | None:
@@ -21,6 +22,8 @@ def list_price(provider: str, model: str, day: float) -> Price | None:
     listed = _listed(provider, model)
     if listed is None:
         return None
+    # Whatever a store's clock says; a time that is no number is taken for the first day.
+    day = min(max(0.0, day), _LAST_DAY)
     turns = _turns(listed)
     first, *others = (
         _of_tokens(listed.get_prices(datetime.fromtimestamp(day * DAY + turn, UTC))) for turn in (0.0, *turns)
