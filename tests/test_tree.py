@@ -148,7 +148,7 @@ def test_usage_of_a_run_is_not_counted_when_there_may_be_some_of_it_adrift() -> 
     assert usage(stage.read(at=10)) == {"c": 5}
     stage = Stage()
     stage.read(run("x", "lost", tokens=5), run("top", tokens=9), at=0)
-    assert usage(stage.read(at=10)) == {"*": 5}
+    assert [s.input_tokens for s in stage.read(at=10) if s.usage_only] == [5]
 
 
 # Calls that wrap calls.
@@ -160,7 +160,7 @@ def test_of_calls_that_wrap_each_other_the_innermost_is_the_call(between: int | 
     stage = Stage()
     counted = stage.whole(
         run("r", agent="A"),
-        call("w1", "r", tokens=7),
+        call("w1", "r", tokens=9),
         call("w2", "w1", tokens=between),
         part("http", "w2"),
         call("c", "http", tokens=7),
