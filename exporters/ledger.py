@@ -6,7 +6,7 @@ its label values are bounded as theirs are, and a model call costs it no more th
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from exporters.aggregate import Cell, Key
@@ -114,12 +114,16 @@ class Ledger:
         self._seen: dict[Key, Took] = {}
         self._pending: Rows = {}
         self._recent: Rows = {}
+        self._since = ""
+        # What the month of `_today` brought before it, once that was asked for, until one of its days changes.
+        self._today = date.min
+        self._before: dict[Who, Took] | None = None
 
-    def restore(self, zone: str, recent: Rows, cells: Mapping[Key, Cell]) -> None:
-        """Go back to what is committed. Raises ZoneError."""
+    def restore(self, zone: str, recent: Rows, cells: Mapping[Key, Cell], since: str = "") -> None:
+        """Go back to what is committed: its days from one on, which are all that are held. Raises ZoneError."""
         self.zone = zone_of(zone)
         self._start = self._end = 0.0
-        self._recent = recent
+        self._recent, self._before, self._since = recent, None, since
         self.go_back(cells)
 
     def go_back(self, cells: Mapping[Key, Cell]) -> None:
@@ -163,7 +167,10 @@ class Ledger:
     def committed(self) -> None:
         """What changed is durable now."""
         for day, rows in self._pending.items():
-            for who, took in rows.items():
+            if day != self._today.isoformat():
+                self._before = None
+            # A store that is read from its beginning would bring years of them.
+            for who, took in rows.items() if day >= self._since else ():
                 _add(self._recent, day, who, took)
         self._pending = {}
 
@@ -174,22 +181,30 @@ class Ledger:
         that was last read (`read`, Unix seconds) before the period began: of that nothing is known.
         """
         today = day_of(now, self.zone)
-        month = month_of(today)
-        self._forget(month_before(now, self.zone))
-        for period, first in (("today", today), ("month", month)):
+        if today != self._today or self._before is None:
+            self._today, self._before = today, self._until(today, month_before(now, self.zone))
+        of_today = self._recent.get(today.isoformat(), {})
+        for period, first in (("today", today), ("month", month_of(today))):
             begins = start_of(first, self.zone)
-            rows: dict[Who, Took] = {}
-            for day, found in self._recent.items():
-                for who, took in found.items():
-                    if read.get(who.source, 0.0) >= begins:
-                        within = first.isoformat() <= day <= today.isoformat()
-                        rows[who] = plus(rows.get(who, NOTHING), took) if within else rows.get(who, NOTHING)
+            before = self._before if period == "month" else {}
+            rows = {
+                who: plus(before.get(who, NOTHING), of_today.get(who, NOTHING))
+                for who in self._before | of_today
+                if read.get(who.source, 0.0) >= begins
+            }
             for who, took in _dearest(rows):
                 yield period, who, took
 
-    def _forget(self, before: str) -> None:
-        for day in [day for day in self._recent if day < before]:
-            del self._recent[day]
+    def _until(self, today: date, since: str) -> dict[Who, Took]:
+        """Return what this month has brought until yesterday; nothing of those who are only in the last month's days,
+        which begin `since`. Older days go."""
+        self._recent = {day: rows for day, rows in self._recent.items() if day >= since}
+        found: dict[Who, Took] = {}
+        for day, rows in self._recent.items():
+            within = month_of(today).isoformat() <= day < today.isoformat()
+            for who, took in rows.items():
+                found[who] = plus(found.get(who, NOTHING), took if within else NOTHING)
+        return found
 
     def _name(self, time: float) -> str:
         if not self._start <= time < self._end:

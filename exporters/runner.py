@@ -426,9 +426,10 @@ class Runner:
             found = {source.name: state.source(source.name) for source in self.sources}
             promised, to_any = state.scrapers()
             zone = state.zone(self._zone)
-            days = state.days(month_before(self._now(), zone_of(zone)))
+            since = month_before(self._now(), zone_of(zone))
+            days = state.days(since)
             self.aggregate.restore(state.cells())
-            self.ledger.restore(zone, days, self.aggregate.cells)
+            self.ledger.restore(zone, days, self.aggregate.cells, since)
         except (StateError, ValueError) as error:
             if first and isinstance(error, StateInUseError | ZoneChangedError):
                 if state is not None:

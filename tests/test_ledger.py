@@ -241,12 +241,49 @@ def test_what_is_not_committed_is_not_shown_and_a_late_call_is_of_its_own_day() 
     assert spend(book, "2025-12-06T12:00:00Z") == {"today": 1.0, "month": 1.5}
 
 
+def test_many_rows_of_a_month_cost_a_scrape_little() -> None:
+    who = [Who("s", "", f"agent {number}", "m") for number in range(200)]
+    recent: ledger.Rows = {f"2025-12-{day:02}": dict.fromkeys(who, Took(calls=1, reported=0.5)) for day in range(1, 32)}
+    book = Book()
+    book.ledger.restore("UTC", recent, {})
+    at = unix("2025-12-31T12:00:00Z")
+
+    def costs() -> dict[str, set[float | None]]:
+        found: dict[str, set[float | None]] = {}
+        for period, _, took in book.ledger.spend(at, {"s": at}):
+            found.setdefault(period, set()).add(took.cost)
+        return found
+
+    assert costs() == {"today": {0.5}, "month": {15.5}}
+    asked = 0
+
+    def counting(one: Took, other: Took) -> Took:
+        nonlocal asked
+        asked += 1
+        return Took(*map(sum, zip(one, other, strict=True)))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ledger, "plus", counting)
+        assert costs() == {"today": {0.5}, "month": {15.5}}
+    # Two a row, and not one more for each day of the month.
+    assert asked == 400
+
+
 def test_nothing_is_said_of_a_period_since_whose_beginning_the_source_was_not_read() -> None:
     book = Book()
     book.add(call("2025-12-06T10:00:00Z", 1, 1.0))
     book.ledger.committed()
     assert spend(book, "2025-12-07T09:00:00Z", read="2025-12-06T23:00:00Z") == {"month": 1.0}
     assert spend(book, "2026-01-01T09:00:00Z", read="2025-12-31T23:00:00Z") == {}
+
+
+def test_days_that_no_page_shows_are_not_held() -> None:
+    book = Book()
+    book.ledger.restore("UTC", {}, {}, "2025-11-01")
+    book.add(call("2025-10-31T10:00:00Z", 1, 1.0), call("2025-11-01T10:00:00Z", 1, 2.0))
+    assert [row[0] for row in book.ledger.changes()] == ["2025-10-31", "2025-11-01"]
+    book.ledger.committed()
+    assert list(book.ledger._recent) == ["2025-11-01"]
 
 
 def test_unpriced_is_unknown_and_not_free() -> None:
