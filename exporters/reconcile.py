@@ -73,18 +73,24 @@ class Reconciliation:
 
     def compare(self, source: Source, now: float) -> None:
         """Compare a source. Raises StateError, and what asking the store does."""
-        self._tried[source.name] = now
+        name = source.name
+        self._tried[name] = now
         today = datetime.fromtimestamp(now, UTC).date()
-        for period in PERIODS if self._week.get(source.name) != today else ("day",):
-            comparison = compare(source, period, self._directory, now)
-            if comparison is None:
-                self.found.pop((source.name, period), None)
+        for period in PERIODS if self._week.get(name) != today else ("day",):
+            found = compare(source, period, self._directory, now)
+            if found is not None and found.store == Sums():
+                # It says nothing now, because it was asked too often, say: what it said last stands.
+                last = self.found.get((name, period))
+                found = last if last is not None and last.end == found.end else None
+            elif period == "week":
+                self._week[name] = today
+            if found is None:
+                self.found.pop((name, period), None)
                 continue
-            self.found[source.name, period] = comparison
-            if (comparison.drift or 0.0) > TOLERANCE:
-                log.warning("source=%s %s", source.name, spoken(comparison))
-        self._week[source.name] = today
-        self.done[source.name] = now
+            self.found[name, period] = found
+            if (found.drift or 0.0) > TOLERANCE:
+                log.warning("source=%s %s", name, spoken(found))
+        self.done[name] = now
 
     def tell(self, health: Health) -> None:
         """Say on the page what was found."""

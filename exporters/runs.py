@@ -33,7 +33,8 @@ class OpenRun(msgspec.Struct, omit_defaults=True):
     cost: float | None = 0.0
     tokens: int | None = 0
     has_usage: bool = False
-    # Of its last call.
+    # Of its last call: when that ended, and how.
+    last: float = 0.0
     error: str = ""
 
 
@@ -142,9 +143,10 @@ class Runs:
 
         `now` is Unix seconds; a record's time counts as at most that, so that a clock that runs
         ahead keeps nothing open for ever. What is read `live`, and not from a backlog, was written
-        just now: whatever its time says, its trace is not idle.
+        just now: whatever its time says, its trace is not idle, unless it only says again what is known.
         """
         outcome = Outcome()
+        heard_of = self._news(spans) if live else set()
         traces, changed, before, newest = self.open, self.changed, self.newest, self.newest
         reopened = []
         for span in spans:
@@ -176,13 +178,22 @@ class Runs:
             if span.parent_id and len(trace.runs) > 1:
                 trace.parents[span_id] = span.parent_id
         self.newest = newest
-        if live:
-            for trace_id in {span.trace_id for span in spans} & traces.keys():
-                traces[trace_id].touched = now
+        for trace_id in heard_of & traces.keys():
+            traces[trace_id].touched = now
         for trace_id in reopened:
             self._let_go(trace_id)
         self._bound(outcome)
         return outcome
+
+    def _news(self, spans: list[Span]) -> set[str]:
+        """Return the traces of which something new is said: stores that write all of a day again each half
+        hour would keep its runs open until the next."""
+        found = set()
+        for span in spans:
+            trace = self.open.get(span.trace_id)
+            if trace is None or not (span.span_id in trace.counted or span.span_id in trace.runs):
+                found.add(span.trace_id)
+        return found
 
     def settle(self, groups: Iterable[Group], now: float) -> Outcome:
         """Count spans of a tree-shaped store, whose traces were waited for."""
@@ -367,7 +378,8 @@ class Runs:
             if start is not None and not span.agent:
                 _join(span, start)
             run.tool_calls += 1
-        run.error = span.error
+        if span.time >= run.last:
+            run.last, run.error = span.time, span.error
         if not span.agent:
             span.agent = run.span.agent
         if span.kind != "part":
@@ -456,11 +468,12 @@ class Runs:
         for run in trace.runs.values():
             span = run.span
             if span.ends_when_idle:
-                span.error = run.error
-                span.duration = round(trace.touched - span.time, 6) if trace.touched >= span.time else None
+                # With its last call, as far as anyone knows.
+                span.duration = round(run.last - span.time, 6) if run.last >= span.time else None
+                span.error, span.time = run.error, max(run.last, span.time)
             else:
-                span.error = "abandoned"
-            span.ended, span.time = True, trace.touched
+                span.error, span.time = "abandoned", trace.touched
+            span.ended = True
             trace.counted[span.span_id] = None
             _fill_run(span, run)
             outcome.ended.append(span)

@@ -19,7 +19,7 @@ SPANS = 100_000
 REMEMBERED = 50_000
 
 
-class Arrived(msgspec.Struct, array_like=True):
+class Arrived(msgspec.Struct, array_like=True, gc=False):
     """A span that waits, since a Unix time."""
 
     at: float

@@ -292,6 +292,7 @@ class Langfuse:
         sums = {
             "count_count": len(found),
             "sum_inputTokens": _rolled(found, "input"),
+            "sum_totalTokens": _total(found),
             "sum_outputTokens": _rolled(found, "output"),
             "sum_totalCost": sum((row.get("costDetails") or {}).get("total", 0.0) for row in found),
         }
@@ -314,7 +315,7 @@ class Langfuse:
                         "model": model,
                         "inputUsage": _rolled(rows, "input"),
                         "outputUsage": _rolled(rows, "output"),
-                        "totalUsage": _rolled(rows, "total"),
+                        "totalUsage": _total(rows),
                         "countObservations": len(rows),
                         "countTraces": 0,
                         "totalCost": sum((row.get("costDetails") or {}).get("total", 0.0) for row in rows),
@@ -508,6 +509,12 @@ def _subject(row: Row) -> Row | None:
     if row.get("traceId"):
         return {"kind": "trace", "id": row["traceId"]}
     return {"kind": "session", "id": row["sessionId"]} if row.get("sessionId") else None
+
+
+def _total(rows: list[Row]) -> int:
+    """The total that was given, else all that was."""
+    details = [row.get("usageDetails") or {} for row in rows]
+    return sum(each.get("total", sum(each.values())) for each in details)
 
 
 def _rolled(rows: list[Row], side: str) -> int:

@@ -48,7 +48,12 @@ class Store:
         if not self.connection.execute("SELECT * FROM sqlite_schema").fetchall():
             self.connection.executescript(SCHEMA)
 
-    def span(
+    def span(self, span_id: str, attributes: Any = CHAT, **given: Any) -> None:
+        """Write a span, see `put`, as one transaction."""
+        with self.transaction():
+            self.put(span_id, attributes, **given)
+
+    def put(
         self,
         span_id: str,
         attributes: Any = CHAT,
@@ -62,16 +67,15 @@ class Store:
         events: Any = (),
         resource: Any = None,
     ) -> None:
-        """Write a span, and its trace anew, as one transaction."""
+        """Write a span, and its trace anew."""
         start, end = (START * 10**9 + round(time * 10**9) for time in times)
         encoded = attributes if isinstance(attributes, str | bytes) else json.dumps(attributes)
-        with self.transaction():
-            self.connection.execute(
-                _SPAN,
-                (span_id, trace, parent, name, start, end, (end - start) / 1e6, encoded, json.dumps(list(events)),
-                 status, description, json.dumps(resource or {"service.name": "msgtrace-app"})),
-            )  # fmt: skip
-            self.connection.execute(_TRACE, (trace,))
+        self.connection.execute(
+            _SPAN,
+            (span_id, trace, parent, name, start, end, (end - start) / 1e6, encoded, json.dumps(list(events)),
+             status, description, json.dumps(resource or {"service.name": "msgtrace-app"})),
+        )  # fmt: skip
+        self.connection.execute(_TRACE, (trace,))
 
     def transaction(self) -> sqlite3.Connection:
         """Begin; used in a `with`, it commits."""

@@ -10,6 +10,8 @@ from crash_exporter import Exporter, Ledger, until
 from crash_folder import Folder, Writer
 from crash_recount import OF_READING, expected, totals
 
+from exporters.state import read_only
+
 KILLS = 50
 
 
@@ -79,6 +81,14 @@ def test_after_fifty_kills_no_counter_fell_and_every_total_is_the_truth(exporter
     ledger.note(page)
     assert totals(page, but=OF_READING) == truth
     assert ledger.falls == []
+    # The days are in the same transactions as the totals.
+    with read_only(exporter.state) as kept:
+        days = [took for rows in kept.days().values() for took in rows.values()]
+    for name, number in (
+        ("agentgauge_inference_calls_total", sum(took.calls for took in days)),
+        ("gen_ai_client_inference_usage_input_tokens_total", sum(took.input_tokens for took in days)),
+    ):
+        assert number == sum(value for found, value in truth.items() if found.startswith(name + "{")) > 0
     # That much did happen.
     assert answered >= KILLS / 4
     assert ledger.pages >= 2 * answered

@@ -276,6 +276,24 @@ def test_the_day_is_asked_for_each_hour_and_the_week_once_a_day(folder: Path, ru
     assert not reconciliation.due(replace(source, sums=None), OVER + DAY)
 
 
+def test_a_store_that_may_be_asked_once_an_hour_is_asked_for_the_week_in_the_next(
+    folder: Path, run: Run, tmp_path: Path
+) -> None:
+    answers = [Sums(calls=3), Sums(), Sums(), Sums(calls=7), Sums(calls=2)]
+    source = replace(of(folder), sums=lambda since, until: answers.pop(0))
+    run(source, OVER)
+    reconciliation = Reconciliation(tmp_path / "state")
+
+    def stores(hour: int) -> dict[str, int | None]:
+        reconciliation.compare(source, OVER + hour * HOUR)
+        return {period: comparison.store.calls for (_, period), comparison in reconciliation.found.items()}
+
+    assert stores(0) == {"day": 3}
+    # Now it says nothing of the day: what it said an hour ago stands.
+    assert stores(1) == {"day": 3, "week": 7}
+    assert stores(2) == {"day": 2, "week": 7}
+
+
 def page(runner: Runner) -> dict[str, float]:
     found = samples(runner.page("", openmetrics=False).decode())
     return {name.replace('source="s"', ""): value for name, value in found.items() if "_reconcile_" in name}

@@ -588,3 +588,37 @@ def test_a_store_that_is_read_a_second_time_adds_nothing(records, restart):
     exporter.sweep(20 * IDLE_SECONDS)
     assert exporter.totals() == before
     assert exporter.runs.open == {}
+
+
+def endless(at: float) -> Span:
+    """A run that begins, in a store that never says that one has ended."""
+    return Span("run", False, "t", "run", time=at, agent="planner", ends_when_idle=True)
+
+
+def call(id_: str, at: float, error: str = "") -> Span:
+    return Span("inference", True, "t", id_, "run", at, error=error, input_tokens=4, output_tokens=1)
+
+
+def test_a_run_whose_store_says_no_ends_has_ended_with_its_last_call_when_it_is_idle() -> None:
+    runs = Runs(Prices(), lambda _: None)
+    # Read half an hour late, and not in the order of time.
+    runs.add([endless(100), call("b", 130, "timeout"), call("a", 110)], 2000, live=True)
+    assert runs.sweep(2000 + IDLE_SECONDS - 1).ended == []
+
+    [run] = runs.sweep(2000 + IDLE_SECONDS + 1).ended
+
+    assert (run.time, run.duration, run.error) == (130, 30.0, "timeout")
+    assert (run.inference_calls, run.total_tokens) == (2, 10)
+
+
+def test_a_store_that_writes_a_day_again_and_again_keeps_no_run_open() -> None:
+    runs = Runs(Prices(), lambda _: None)
+    runs.add([endless(100), call("a", 110)], 200, live=True)
+    for again in (2000, 3700):
+        assert runs.add([endless(100), call("a", 110)], again, live=True).repeated == 1
+    assert len(runs.sweep(200 + IDLE_SECONDS + 1).ended) == 1
+
+    runs = Runs(Prices(), lambda _: None)
+    runs.add([endless(100), call("a", 110)], 200, live=True)
+    runs.add([endless(100), call("a", 110), call("b", 1990)], 2000, live=True)
+    assert runs.sweep(200 + IDLE_SECONDS + 1).ended == []

@@ -11,9 +11,11 @@ import pytest
 
 from exporters import check
 from exporters.aggregate import Aggregate
+from exporters.lock import StateError
 from exporters.once import read
 from exporters.runner import Runner
 from exporters.sources import open_source
+from exporters.state import State
 
 START = 1_765_029_600
 RUN = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner"}
@@ -84,6 +86,8 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 CALLS = 'agentgauge_inference_calls_total{source="s",gen_ai_operation_name="chat",gen_ai_provider_name="openai"'
 BY_PLANNER = f'{CALLS},gen_ai_request_model="gpt-4o-mini",gen_ai_agent_name="planner",outcome="ok"'
 WAITING = 'agentgauge_waiting_spans{source="s"}'
+RUN_CALLS = 'gen_ai_invoke_agent_inference_calls_sum{source="s"'
+ADRIFT = 'agentgauge_spans_without_ancestor_total{source="s"}'
 
 
 def test_what_waits_at_the_end_of_a_store_that_nobody_follows_is_settled_at_once(folder: Path) -> None:
@@ -166,3 +170,55 @@ def test_what_waits_survives_a_restart_with_its_time(folder: Path, serve: Callab
     runner.start()
     until(lambda: value(runner, CALLS) == 1)
     assert value(runner, 'agentgauge_spans_without_ancestor_total{source="s"}') == 1
+
+
+def test_a_process_that_dies_before_or_after_any_commit_counts_each_span_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch is read by a process whose commit fails, and by another that ends after its commit."""
+    clock = [float(START)]
+
+    def step() -> None:
+        source = open_source(f"otlp+file://{folder}?name=s")
+        runner = Runner([source], tmp_path / "state", Aggregate(time.time), idle=3600.0, now=lambda: clock[0])
+        source.reader.seek(runner._cursors["s"])
+        runner._step(source, runner._generation)
+        pages.append({name: value(runner, name) for name in (WAITING, BY_PLANNER, RUN_CALLS, ADRIFT)})
+        runner.stop()
+
+    def failing(*_: object) -> None:
+        raise StateError("no")
+
+    pages: list[dict[str, float | None]] = []
+    for seconds, spans in (
+        (0, [("c", "a", CALL)]),
+        (5, [("a", "1", {})]),
+        (0, [("d", "1", CALL)]),
+        (4, [("1", "", RUN)]),
+        (1, []),
+        (20, [("e", "2", CALL)]),
+        (10, []),
+        (60, [("2", "3", RUN), ("3", "", {})]),
+        (1, []),
+    ):
+        clock[0] += seconds
+        if spans:
+            with (folder / "a.jsonl").open("a") as file:
+                file.write(request(*spans))
+        with monkeypatch.context() as broken:
+            broken.setattr(State, "commit", failing)
+            step()
+        step()
+    # A call, a part and a call wait for their run, which has both; a call is counted before its run comes.
+    told = [tuple(page.values()) for page in pages[1::2]]
+    assert told == [
+        (1, None, None, None),
+        (2, None, None, None),
+        (3, None, None, None),
+        (4, None, None, None),
+        (0, 2, 2, None),
+        (1, 2, 2, None),
+        (0, 2, 2, 1),
+        (2, 2, 2, 1),
+        (0, 2, 3, 1),
+    ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
 from typing import Any, Protocol
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from exporters.span import Span
 
@@ -141,16 +141,14 @@ class Options:
 _OPTIONS = ("name", "environment", "since")
 
 
-_SECRETS = re.compile(
-    r"(?<=//)(?P<user>[^/?#:]*):[^/?#]*@|(?P<option>[?&][^=&]*(?:password|secret|token|key)=)[^&#]*", re.I
-)
+# A password may hold what ends a host, and then a URL is not what it seems; a port is no password.
+_PASSWORD = re.compile(r"(?<=//)(?P<user>[^/?#:@\[]*):(?!\d*(?:[/?#]|$))(?P<password>.*)@", re.S)
+_OPTION = re.compile(r"(?P<option>[?&][^=&]*(?:password|secret|token|key)=)[^&#]*", re.I)
 
 
 def shown(url: str) -> str:
     """Return a URL as it may be shown: without a password, wherever somebody has put one."""
-    return _SECRETS.sub(
-        lambda found: f"{found['user']}:***@" if found["user"] is not None else f"{found['option']}***", url
-    )
+    return _OPTION.sub(r"\g<option>***", _PASSWORD.sub(r"\g<user>:***@", url))
 
 
 _SPAN_OF_TIME = re.compile(r"(\d+)([smhdw])")
@@ -193,8 +191,19 @@ def open_source(url: str, *, follows: bool = False) -> Source:
     if parts.scheme not in SOURCES:
         known = ", ".join(f"{scheme}://" for scheme in SOURCES)
         raise SourceError(f"{shown(url)}: not the URL of a trace store; it should begin with {known}")
+    if _PASSWORD.search(url) and not parts.password:
+        raise SourceError(
+            f"{shown(url)}: a password does not belong into a URL, where logs and process lists show it; take it out"
+        )
     options = _options(parts, follows)
-    source: Source = resolve_name(SOURCES[parts.scheme])(parts, options)
+    try:
+        source: Source = resolve_name(SOURCES[parts.scheme])(parts, options)
+    except SourceError as error:
+        # To a folder or a file, what stands before the @ is a part of its name.
+        said = str(error)
+        for secret in (parts.password, unquote(parts.password)) if parts.password else ():
+            said = said.replace(secret, "***")
+        raise SourceError(said) from None
     return replace(source, since=options.since)
 
 

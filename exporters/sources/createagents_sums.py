@@ -2,7 +2,7 @@
 
 Read another way than the exporter reads, so that the two can be held against each other: no cursor, no open
 runs; whole files, a set of ids, and a sum. Only ids and numbers are kept, in a temporary database, so
-memory does not grow with the folder.
+memory is bounded whatever the size of the folder.
 """
 
 import json
@@ -28,6 +28,8 @@ _MOST = 2**53
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
+-- 32 MiB in memory; only more than that, half a million calls, goes to the temporary directory.
+PRAGMA cache_size = -32768;
 CREATE TABLE ends (id INTEGER, trace INTEGER, call INTEGER, inside INTEGER, input INTEGER, output INTEGER,
   cost REAL, used INTEGER);
 """

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import latency, otlp, pages, throughput
+from tests.bench import langfuse, latency, otlp, pages, throughput
 from tests.bench.figures import Figure, document, table
 from tests.bench.processes import ROOT, cores
 
-PARTS = ("throughput", "page", "latency", "commits", "otlp")
+PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse")
 
 
 def main() -> int:
@@ -34,6 +34,7 @@ def main() -> int:
         "latency": lambda: latency.figures(directory, core, 30 if few else 200),
         "commits": lambda: pages.commits(directory, core, 20 if few else 100),
         "otlp": lambda: otlp.figures(directory, core, 40 if few else 400),
+        "langfuse": lambda: langfuse.figures(core, 2_000 if few else 20_000),
     }
     figures = []
     for name in options.only or PARTS:

@@ -41,6 +41,8 @@ class Memory:
         A new one is remembered unless `note` is false: nobody will read it again. A store may show a row in both
         forms for ever: each is a change once.
         """
+        if not note and not self._where:
+            return "new"
         name, fingerprint = _hash(identity), _hash(mark)
         key = self._where.get(name)
         if key is None:

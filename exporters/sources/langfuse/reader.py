@@ -225,7 +225,7 @@ class Project:
                 score = score_of(body)
                 identity, at, mark = score.id, score.timestamp, f"{score.value}"
             else:
-                found = observation_of(body)
+                found = row.observation = observation_of(body)
                 identity = f"{found.trace_id}/{found.id}"
                 at = found.end_time if self._by_end and found.end_time is not None else found.start_time
                 if found.end_time is None and found.type != "EVENT":

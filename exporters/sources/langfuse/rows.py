@@ -23,16 +23,6 @@ class TraceFacts(msgspec.Struct, gc=False):
     environment: str = ""
 
 
-class Row(msgspec.Struct, gc=False):
-    """A row as it came, and what the reader knows beside it."""
-
-    body: bytes
-    is_score: bool = False
-    trace: TraceFacts | None = None
-    # It has no end, and none is waited for any more.
-    given_up: bool = False
-
-
 class Observation(msgspec.Struct, gc=False, rename="camel"):
     """The columns that are read. Prompts, answers and metadata are not among them: never decoded, never kept."""
 
@@ -89,6 +79,18 @@ class Score(msgspec.Struct, gc=False, rename="camel"):
     subject: _Subject | None = None
 
 
+class Row(msgspec.Struct, gc=False):
+    """A row as it came, and what the reader knows beside it."""
+
+    body: bytes
+    is_score: bool = False
+    # Decoded, if the reader could.
+    observation: Observation | None = None
+    trace: TraceFacts | None = None
+    # It has no end, and none is waited for any more.
+    given_up: bool = False
+
+
 class _BadRowError(Exception):
     """A row that cannot be used; its text is the reason's label value."""
 
@@ -132,7 +134,7 @@ def translate(rows: Sequence[Row], environment: str = "") -> Translated:
 
 
 def _observation_span(row: Row, environment: str) -> Span:
-    found = observation_of(row.body)
+    found = row.observation or observation_of(row.body)
     facts = row.trace or _NO_FACTS
     kind = _kind(found)
     began = _time(found.start_time)

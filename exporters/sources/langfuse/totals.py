@@ -12,49 +12,48 @@ from exporters.sources.langfuse.client import Client, RefusedError
 from exporters.sources.langfuse.surfaces import Surface, detect, iso
 
 # The smallest plan of Cloud allows 100 questions a day.
-EVERY_SECONDS = 3600.0
+AN_HOUR = 4
+_HOUR = 3600.0
 
 _CALLS = ("GENERATION", "EMBEDDING")
-_MEASURES = (
-    ("count", "count"),
-    ("inputTokens", "sum"),
-    ("outputTokens", "sum"),
-    ("totalCost", "sum"),
-)
+_MEASURES = (("count", "count"), ("totalTokens", "sum"), ("outputTokens", "sum"), ("totalCost", "sum"))
 
 
 class Totals:
-    """Asks for the totals of a period, once an hour at most; the answer to another question before that is unknown.
+    """Asks for the totals of a period, a few times an hour at most; past that the answer is unknown.
 
-    Langfuse adds up what began in the period, not what ended; and its input tokens are those whose key begins with
-    `input`, so what was cached under another name is missing from them.
+    Langfuse adds up what began in the period, not what ended. Its input tokens are those whose key begins with
+    `input`, so that what was cached under another name is missing: all but the output is taken for input instead.
     """
 
     def __init__(self, client: Client, api: Literal["auto", "v1", "v2"]) -> None:
         self._client = client
         self._api = api
         self._surface: Surface | None = None
-        self._asked: tuple[float, float] | None = None
-        self._found = Sums()
-        self._next = 0.0
+        # What was asked within the last hour, and when.
+        self._asked: dict[tuple[float, float], tuple[float, Sums]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, since: float, until: float) -> Sums:
         """Return the totals of `[since, until)` in Unix seconds. Raises SourceError."""
         with self._lock:
-            if self._asked == (since, until):
-                return self._found
-            if time.monotonic() < self._next:
+            now = time.monotonic()
+            self._asked = {period: found for period, found in self._asked.items() if now < found[0] + _HOUR}
+            known = self._asked.get((since, until))
+            if known is not None:
+                return known[1]
+            if len(self._asked) >= AN_HOUR:
                 return Sums()
-            self._next = time.monotonic() + EVERY_SECONDS
             try:
                 if self._surface is None:
                     self._surface = detect(self._client, self._api)
-                self._found = self._ask(self._surface, since, until)
+                found = self._ask(self._surface, since, until)
             except RefusedError as refusal:
+                # Not asked again either: a question that failed counts as one.
+                self._asked[since, until] = (now, Sums())
                 raise SourceError(str(refusal)) from None
-            self._asked = (since, until)
-            return self._found
+            self._asked[since, until] = (now, found)
+            return found
 
     def _ask(self, surface: Surface, since: float, until: float) -> Sums:
         if not surface.by_end:
@@ -63,12 +62,11 @@ class Totals:
         rows = _rows(self._client.get(path, [("query", json.dumps(_query(since, until), separators=(",", ":")))]))
         if not rows:
             return Sums(calls=0, input_tokens=0, output_tokens=0, cost=0.0)
-        calls, given, taken, cost = (_number(rows[0].get(f"{how}_{measure}")) for measure, how in _MEASURES)
-        return Sums(calls=_whole(calls), input_tokens=_whole(given), output_tokens=_whole(taken), cost=cost)
+        return _sums(*(_number(rows[0].get(f"{how}_{measure}")) for measure, how in _MEASURES))
 
     def _by_days(self, since: float, until: float) -> Sums:
         """Add up the days of `/metrics/daily`, which servers before 3.150 have; what has no model is no call."""
-        sums = dict.fromkeys(("countObservations", "inputUsage", "outputUsage", "totalCost"), 0.0)
+        sums = dict.fromkeys(("countObservations", "totalUsage", "outputUsage", "totalCost"), 0.0)
         period = [("fromTimestamp", iso(since)), ("toTimestamp", iso(until)), ("limit", "100")]
         days: list[dict[str, Any]] = []
         while len(days) % 100 == 0:
@@ -79,8 +77,7 @@ class Totals:
         for model in (model for day in days for model in day.get("usage") or () if model.get("model")):
             for name in sums:
                 sums[name] += _number(model.get(name)) or 0.0
-        calls, given, taken, cost = sums.values()
-        return Sums(calls=round(calls), input_tokens=round(given), output_tokens=round(taken), cost=cost)
+        return _sums(*sums.values())
 
 
 def _query(since: float, until: float) -> dict[str, Any]:
@@ -112,5 +109,8 @@ def _number(given: Any) -> float | None:
         return None
 
 
-def _whole(number: float | None) -> int | None:
-    return None if number is None else round(number)
+def _sums(calls: float | None, tokens: float | None, output: float | None, cost: float | None) -> Sums:
+    counted = None if calls is None else round(calls)
+    if tokens is None or output is None:
+        return Sums(calls=counted, cost=cost)
+    return Sums(calls=counted, input_tokens=round(tokens - output), output_tokens=round(output), cost=cost)

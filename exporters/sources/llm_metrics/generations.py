@@ -4,6 +4,7 @@ import re
 from ast import literal_eval
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from statistics import median
 from typing import Any
 
@@ -23,7 +24,10 @@ LATENCY = FIELDS.index("latency_ms")
 _LATEST = 4102444800.0  # 2100-01-01; a time past it is a broken clock
 _MOST = 2**53  # past it, a float no longer counts by ones
 _LONG_NAME = 1024
-_DAYS_TO_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1)
+_from_iso = datetime.fromisoformat
+# Texts shorter than this, characters, come again and again, and what they say is remembered.
+_REMEMBERED = 300
 # Latencies of calls to models: the middle one of many is below this in seconds, and above it in milliseconds.
 _SECONDS_OR_MILLISECONDS = 100.0
 # What stands for nothing in a column of text: JSON's null, and Python's.
@@ -81,99 +85,120 @@ def translate(page: Page, environment: str, found: Translated) -> None:
 
     The trace says when it began and never that it ended. Rows that cannot be used are counted by reason.
     """
-    begun: dict[str, tuple[str, str]] = {}
-    spans, zeros, unit = found.spans, page.zeros, page.unit
+    begun: dict[str, _Trace] = {}
+    spans = found.spans
     for row in page.rows:
         try:
-            trace_id = row[1]
-            # The trace's agent, and the id of the run that it is, if it is one.
-            run = begun.get(trace_id)
-            if run is None:
-                run = begun[trace_id] = _run(row, environment, spans)
-            spans.append(_call(row, run, zeros, unit, environment))
+            trace = begun.get(row[1])
+            if trace is None:
+                trace = begun[row[1]] = _begun(row, environment, spans)
+            spans.append(_call(row, trace, page, environment))
         except (_RecordError, TypeError) as reason:  # a column of another type, such as a blob
             why = str(reason) if isinstance(reason, _RecordError) else "wrong_type"
             found.bad[why] = found.bad.get(why, 0) + 1
     found.records += len(page.rows)
 
 
-def _run(row: tuple[Any, ...], environment: str, spans: list[Span]) -> tuple[str, str]:
-    """Put down that a trace began, if an agent's name stands on it; return the name and the run's id."""
+# The id of a trace, the id of the run that it is, or nothing, and its agent.
+_Trace = tuple[str, str, str]
+
+
+def _begun(row: tuple[Any, ...], environment: str, spans: list[Span]) -> _Trace:
+    """Put down that a trace began, if an agent's name stands on it."""
     agent = _agent(row[17]) or _name(row[16]).removesuffix("_task")
-    began = _time(row[18])
-    trace_id = _id(row[1])
-    if not agent or began is None or not 0.0 <= began < _LATEST:
-        return agent, ""
-    run = Span("run", False, trace_id, f"trace:{trace_id}", "", began, agent, "", "", "", "", "", environment)
+    began, trace_id = _stamp(row[18]), _id(row[1])
+    if not agent or began is None or not 0.0 <= (time := _seconds(began)) < _LATEST:
+        return trace_id, "", agent
+    run = Span("run", False, trace_id, f"trace:{trace_id}", "", time, agent, "", "", "", "", "", environment)
     run.ends_when_idle = True
     spans.append(run)
-    return agent, run.span_id
+    return trace_id, run.span_id, agent
 
 
-def _call(row: tuple[Any, ...], run: tuple[str, str], zeros: bool, unit: float, environment: str) -> Span:
-    (id_, trace_id, model, given, taken, total, given_cost, taken_cost, cost, latency, created, first, end, metadata,
-     level, message, *_) = row  # fmt: skip
-    began, ended = _time(created), _time(end)
-    time = began if ended is None or not 0.0 <= ended < _LATEST else ended
-    if time is None or not 0.0 <= time < _LATEST:
-        raise _RecordError("timestamp")
-    provider, model = _provider(_name(model))
-    span = Span(
-        "inference", True, _id(trace_id), _id(id_), run[1], time, _agent(metadata) or run[0], model, provider, "chat",
-        "", "", environment,
+def _call(row: tuple[Any, ...], trace: _Trace, page: Page, environment: str) -> Span:
+    id_, model, created, first, end, metadata, level, message = (
+        row[0], row[2], row[10], row[11], row[12], row[13], row[14], row[15]
     )  # fmt: skip
-    if level == "ERROR" or (message not in _NOTHING and message is not None and level not in ("WARNING", "DEBUG")):
+    began, ended = _stamp(created), _stamp(end) if end is not None else None
+    time = _seconds(ended) if ended is not None else -1.0
+    if not 0.0 <= time < _LATEST:
+        time = _seconds(began) if began is not None else -1.0
+        if not 0.0 <= time < _LATEST:
+            raise _RecordError("timestamp")
+    if type(id_) is not str or not 0 < len(id_) <= _LONG_NAME or not id_.isascii():
+        id_ = _id(id_)
+    provider, model = _model(model) if type(model) is str and len(model) < _REMEMBERED else ("", _name(model))
+    trace_id, run_id, agent = trace
+    if metadata is not None:
+        agent = _agent(metadata) or agent
+    span = Span("inference", True, trace_id, id_, run_id, time, agent, model, provider, "chat", "", "", environment)
+    if level == "ERROR" or (message is not None and message not in _NOTHING and level not in ("WARNING", "DEBUG")):
         span.error = error_type(message if isinstance(message, str) else None)
-    _put_times(span, began, _time(first), ended, _number(latency, _MOST), zeros, unit)
-    _put_usage(span, _count(given), _count(taken), _count(total), zeros)
-    cost = _number(cost, _MOST)
-    if not cost and given_cost is not None and taken_cost is not None:
-        cost = (_number(given_cost, _MOST) or 0.0) + (_number(taken_cost, _MOST) or 0.0)
-    span.cost = cost or (None if zeros else cost)
+    _put_times(span, began, _stamp(first) if first is not None else None, ended, page)
+    _put_amounts(span, row, page)
     return span
 
 
-def _put_times(  # noqa: PLR0917 -- once for each row, where names take time
-    span: Span, began: float | None, first: float | None, ended: float | None, latency: float | None, zeros: bool,
-    unit: float,
-) -> None:  # fmt: skip
-    """Fill in how long a call took: by its times where they say so, for the unit of `latency_ms` may lie.
+def _put_times(span: Span, began: datetime | None, first: datetime | None, ended: datetime | None, page: Page) -> None:
+    """Fill in how long a call took, by its times where they say so, for the unit of `latency_ms` may lie.
 
     In layout A a completion starts with the call, and `created_at` is when the row was exported; in
     layout B the call was created when it began, and its completion starts with the first token.
     """
-    start = began if zeros else first
+    start = began if page.zeros else first
     if ended is not None and start is not None and ended >= start:
-        span.duration = round(ended - start, 6)
-    elif latency is not None:
-        span.duration = latency / unit
-    if zeros and first is not None and began is not None and not span.error:
-        waited = round(first - began, 6)
-        if waited > 0.0 and (span.duration is None or waited <= span.duration):
+        span.duration = (ended - start).total_seconds()
+    if page.zeros and first is not None and began is not None and first > began and not span.error:
+        waited = (first - began).total_seconds()
+        if ended is None or first <= ended:
             span.time_to_first_chunk = waited
 
 
-def _put_usage(span: Span, given: int | None, taken: int | None, total: int | None, zeros: bool) -> None:
-    """Fill in tokens; a total may differ from its parts, and is used only where they are not known."""
-    if zeros and not given and not taken:
+def _put_amounts(span: Span, row: tuple[Any, ...], page: Page) -> None:
+    """Fill in tokens, cost, and a latency where times say none; what is missing stays unknown.
+
+    A total of tokens may differ from its parts, and is used only where they are not known.
+    """
+    _, _, _, given, taken, total, given_cost, taken_cost, cost, latency, *_ = row
+    for count in (given, taken, total):
+        if count is not None and (type(count) is not int or not 0 <= count < _MOST):
+            raise _RecordError(_wrong(count))
+    for amount in (given_cost, taken_cost, cost, latency):
+        if amount is not None and not (isinstance(amount, float | int) and 0.0 <= amount < _MOST):
+            raise _RecordError(_wrong(amount))
+    if page.zeros and not given and not taken:
         given = taken = None
         total = total or None
-    span.input_tokens, span.output_tokens = given, taken
     if given is None and taken is None:
         span.unsplit_tokens = total
+    else:
+        span.input_tokens, span.output_tokens = given, taken
+    if not cost and given_cost is not None and taken_cost is not None:
+        cost = given_cost + taken_cost
+    if cost or not page.zeros:
+        span.cost = cost
+    if latency is not None and span.duration is None:
+        span.duration = latency / page.unit
 
 
-def _provider(model: str) -> tuple[str, str]:
+@lru_cache(maxsize=1024)
+def _model(name: str) -> tuple[str, str]:
     """Split `openai/gpt-4o`; what stands before the slash of `meta-llama/Llama-3` is no provider."""
-    before, slash, rest = model.partition("/")
+    name = _name(name)
+    before, slash, rest = name.partition("/")
     provider = _BEFORE_SLASH.get(before, "") if slash else ""
-    return (provider, rest) if provider and rest else ("", model)
+    return (provider, rest) if provider and rest else ("", name)
 
 
 def _agent(metadata: Any) -> str:
     """Return the agent that metadata names: JSON, or what Python prints of a dict; anything else names none."""
     if not isinstance(metadata, str) or "agent" not in metadata:
         return ""
+    return _named(metadata) if len(metadata) < _REMEMBERED else _named.__wrapped__(metadata)
+
+
+@lru_cache(maxsize=1024)
+def _named(metadata: str) -> str:
     try:
         named = _decode(metadata)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -218,26 +243,18 @@ def _utf8(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
-def _time(value: Any) -> float | None:
-    """Return Unix seconds of `2025-10-12 10:00:00.5` or `2025-10-12T10:00:00`; without an offset it is UTC."""
-    if not isinstance(value, str):
-        return None
+def _stamp(value: Any) -> datetime | None:
+    """Read `2025-10-12 10:00:00.5` or `2025-10-12T10:00:00`, which is UTC, or one with an offset."""
     try:
-        stamp = datetime.fromisoformat(value)
-        if stamp.tzinfo is None:
-            return (stamp - _DAYS_TO_EPOCH).total_seconds()
-        return stamp.astimezone(UTC).timestamp()
-    except (ValueError, OverflowError):
+        stamp = _from_iso(value)
+        return stamp if stamp.tzinfo is None else stamp.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
-def _count(value: Any) -> int | None:
-    if value is None or (type(value) is int and 0 <= value < _MOST):
-        return value
-    raise _RecordError("out_of_range" if isinstance(value, int | float) else "wrong_type")
+def _seconds(stamp: datetime) -> float:
+    return (stamp - _EPOCH).total_seconds()
 
 
-def _number(value: Any, most: int) -> float | None:
-    if value is None or (isinstance(value, int | float) and 0 <= value < most):
-        return value
-    raise _RecordError("out_of_range" if isinstance(value, int | float) else "wrong_type")
+def _wrong(value: Any) -> str:
+    return "out_of_range" if isinstance(value, int | float) else "wrong_type"

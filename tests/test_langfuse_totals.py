@@ -1,0 +1,71 @@
+"""A project's own totals, to hold ours against: on every surface, and within what a plan allows to ask."""
+
+from collections.abc import Iterator
+
+import pytest
+from langfuse_server import PUBLIC, SECRET, Fault, Langfuse, served
+
+from exporters.sources import SourceError, Sums
+from exporters.sources.langfuse.client import Client
+from exporters.sources.langfuse.keys import Keys
+from exporters.sources.langfuse.totals import AN_HOUR, Totals
+
+START = 1_770_000_000.0
+
+
+def filled(version: str) -> Langfuse:
+    """Three calls within the period and one after it; and a tool call, which is none of them."""
+    project = Langfuse(version)
+    usage = (
+        {"input": 100, "output": 20, "total": 120},
+        # Anthropic's names for what was cached: part of the total, not of what the server calls input.
+        {"input": 10, "output": 5, "cache_read_input_tokens": 1000, "total": 1015},
+        {"input": 50, "output": 5},
+    )
+    for number, details in enumerate(usage):
+        cost = {"costDetails": {"total": 0.25}} if number else {}
+        project.add(id=f"call-{number}", start=START + number, model="gpt-4o", usageDetails=details, **cost)
+    project.add(id="tool", type="TOOL", start=START + 1)
+    project.add(id="after", start=START + 3600, model="gpt-4o", usageDetails={"input": 7, "total": 7})
+    return project
+
+
+@pytest.fixture
+def totals(request: pytest.FixtureRequest) -> Iterator[tuple[Langfuse, Totals]]:
+    project = filled(getattr(request, "param", "4.35.0"))
+    with served(project) as url:
+        client = Client(url, Keys(PUBLIC, SECRET), 5.0)
+        yield project, Totals(client, "auto")
+        client.close()
+    assert project.breaches == []
+
+
+@pytest.mark.parametrize("totals", ["3.50.0", "3.150.0", "3.225.3", "4.10.0", "4.35.0"], indirect=True)
+def test_the_totals_of_a_period_are_the_same_on_every_surface(totals: tuple[Langfuse, Totals]) -> None:
+    """Also where numbers are written as text."""
+    assert totals[1](START, START + 3600) == Sums(calls=3, input_tokens=1160, output_tokens=30, cost=0.5)
+
+
+def test_a_period_without_calls_has_none(totals: tuple[Langfuse, Totals]) -> None:
+    assert totals[1](START - 7200, START - 3600) == Sums(calls=0, input_tokens=0, output_tokens=0, cost=0.0)
+
+
+def test_the_same_question_is_asked_once_an_hour_and_few_others(totals: tuple[Langfuse, Totals]) -> None:
+    project, ask = totals
+    for _ in range(5):
+        assert ask(START, START + 3600).calls == 3
+    for hour in range(1, 20):
+        ask(START + 3600 * hour, START + 3600 * hour + 1)
+    questions = [request for request in project.requests if request.path == "/v2/metrics"]
+    assert len(questions) == AN_HOUR
+    # Within the 100 a day of the smallest plan.
+    assert 24 * AN_HOUR <= 100
+    assert ask(START + 1, START + 2) == Sums()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"data": 5}', b'{"data": [5]}', b"[]"])
+def test_a_reply_that_is_no_total_is_said_in_one_line(totals: tuple[Langfuse, Totals], body: bytes) -> None:
+    project, ask = totals
+    project.fault = lambda request: Fault(200, body) if request.path == "/v2/metrics" else None
+    with pytest.raises(SourceError, match="no list of totals"):
+        ask(START, START + 3600)
