@@ -1,5 +1,6 @@
 """Reconciliation: both sides of days that are over, worked out by hand, and a difference that is found."""
 
+import os
 import re
 import subprocess
 import sys
@@ -104,6 +105,14 @@ def test_usage_of_a_run_counts_where_its_calls_have_none(tmp_path: Path) -> None
 )
 def test_a_line_that_cannot_be_used_is_left_out(bad: bytes, tmp_path: Path) -> None:
     assert total(write(tmp_path / "traces", answered(1, 0), bad)) == Sums(calls=1, input_tokens=10, output_tokens=1)
+
+
+def test_links_out_of_the_folder_and_pipes_are_not_read(tmp_path: Path) -> None:
+    folder = write(tmp_path / "traces", answered(1, 0))
+    outside = write(tmp_path / "outside", answered(2, 0))
+    (folder / "traces_2025-12-07.jsonl").symlink_to(outside / "traces_2025-12-06.jsonl")
+    os.mkfifo(folder / "traces_2025-12-08.jsonl")
+    assert total(folder).calls == 1
 
 
 def test_of_days_whose_files_are_gone_nothing_is_known(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ memory is bounded whatever the size of the folder.
 
 import json
 import math
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -48,7 +49,11 @@ def sums(folder: Path, name: re.Pattern[str], since: float, until: float) -> Sum
 
     Raises SourceError or OSError.
     """
-    files = sorted(path for path in folder.iterdir() if name.fullmatch(path.name) and path.is_file())
+    # A link may lead out of the folder, and a pipe to nobody who writes: the exporter reads neither.
+    with os.scandir(folder) as entries:
+        files = sorted(
+            Path(entry) for entry in entries if name.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+        )
     dates = [match[1] for path in files if (match := _DATED.match(path.name))]
     begins = datetime.fromtimestamp(since, UTC).date()
     if dates and min(dates) > (begins + timedelta(days=1)).isoformat():
@@ -78,7 +83,7 @@ def sums(folder: Path, name: re.Pattern[str], since: float, until: float) -> Sum
 
 def _ends(path: Path, since: float, until: float) -> Iterator[tuple[Any, ...]]:
     """Yield a row for each end of a call or a run that can be used."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_opened) as file:
         while line := file.readline(_LINE_BYTES):
             if any(event in line for event in _EVENTS) and line.endswith(b"\n"):
                 try:
@@ -87,6 +92,10 @@ def _ends(path: Path, since: float, until: float) -> Iterator[tuple[Any, ...]]:
                     continue  # the exporter counts it as a bad record
                 if row is not None:
                     yield row
+
+
+def _opened(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _row(found: dict[str, Any], since: float, until: float) -> tuple[Any, ...] | None:
