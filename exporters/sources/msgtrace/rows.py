@@ -136,7 +136,9 @@ def _page(database: Database, after: int, batch: Batch) -> list[tuple[int, Any]]
     try:
         for row in database.each(_PAGE, (after, PAGE_ROWS)):
             rows.append(row)
-            room -= sum(len(value) for value in row if isinstance(value, bytes))
+            for value in row:
+                if type(value) is bytes:
+                    room -= len(value)
             if room <= 0:
                 break
     except sqlite3.DataError:

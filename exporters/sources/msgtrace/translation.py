@@ -14,6 +14,7 @@ from exporters.span import Span
 _NANOSECONDS = 1e9
 # Resources are a few that come with every span of a process.
 _RESOURCES = 256
+_SHORT = 64
 _OF_RESOURCE = b"deployment.environment"
 _OF_EVENTS = (b"exception", b"gen_ai.evaluation.result")
 
@@ -41,15 +42,15 @@ def _spans(row: tuple[Any, ...], environment: str, resources: dict[Any, Mapping[
     began, ended = _time(start), _time(end)
     spans = spans_of(
         Described(
-            trace_id=identity(trace_id),
-            span_id=identity(span_id),
-            parent_id=identity(parent_id, needed=False),
-            name=text(name),
+            trace_id=_plain(trace_id) or identity(trace_id),
+            span_id=_plain(span_id) or identity(span_id),
+            parent_id=_plain(parent_id) or identity(parent_id, needed=False),
+            name=_plain(name) or text(name),
             start=None if began is None else began / _NANOSECONDS,
             end=None if ended is None else ended / _NANOSECONDS,
             # UNSET is how a span that went well ends, nearly always.
             error=status == b"ERROR",
-            message=text(description),
+            message="" if description is None else text(description),
             attributes=_object(attributes),
             resource=resources[resource],
             events=_events(events),
@@ -60,6 +61,11 @@ def _spans(row: tuple[Any, ...], environment: str, resources: dict[Any, Mapping[
     if began is not None and ended is not None and spans[0].duration is not None:
         spans[0].duration = (ended - began) / _NANOSECONDS
     return spans
+
+
+def _plain(value: Any) -> str:
+    """Return short text of ASCII, as nearly all is; nothing for what has to be looked at."""
+    return value.decode() if type(value) is bytes and len(value) < _SHORT and value.isascii() else ""
 
 
 def _time(value: Any) -> float | int | None:
