@@ -776,8 +776,8 @@ def test_whatever_stands_in_a_file_is_read_and_summed(tmp_path: Path, values: li
     path.unlink(missing_ok=True)
     store = OnSqlite(path, "a")
     for id_, created, tokens, cost, ended in values:
-        created = "" if created is None or created != created else created  # SQLite stores NaN as NULL
-        row = {"created_at": created, "input_tokens": tokens, "total_cost": cost}
+        stamp = "" if created is None or created != created else created  # SQLite stores NaN as NULL
+        row = {"created_at": stamp, "input_tokens": tokens, "total_cost": cost}
         put_call(store, id_, completion_end_time=ended, level="ERROR", **row)
     reading = Reading(store, Clock())
     ids = reading.on()
