@@ -1,6 +1,6 @@
 """Totals: spans into cells, one for each set of label values, within a budget of series."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -104,19 +104,26 @@ class Aggregate:
         kept = SERIES_A_SPAN + sources * SERIES_OF_OTHERS
         self.room = max(self.series_limit - kept, self.series_limit // 2)
 
-    def add(self, source: str, spans: Iterable[Span]) -> None:
-        """Count spans of one source that have ended."""
+    def add(self, source: str, spans: Collection[Span]) -> None:
+        """Count spans of one source that have ended; calls by a managed prompt once more by that."""
+        self._add(source, spans)
+        prompted = [span for span in spans if span.prompt]
+        if prompted:
+            self._add(source, prompted, "prompt")
+
+    def _add(self, source: str, spans: Iterable[Span], as_kind: str = "") -> None:
         changed, bear = self.changed, self._bear
         kinds = {kind: (self._found.setdefault((source, kind), {}), PLANS[kind]) for kind in PLANS}
         for span in spans:
-            found, plan = kinds[span.kind]
+            kind = as_kind or span.kind
+            found, plan = kinds[kind]
             raw = plan.key(span)
-            cell = found.get(raw) or self._cell(source, span.kind, raw)
+            cell = found.get(raw) or self._cell(source, kind, raw)
             feed = plan.feed_usage if span.usage_only else plan.feed
             if self.series >= self.room and plan.grows(span, cell):
                 # In an incident every cell sees new types of errors: without this the page would grow
                 # to several times its limit, just then.
-                cell = self._cell_of_others(source, span.kind, cell)
+                cell = self._cell_of_others(source, kind, cell)
                 feed = plan.feed_usage if span.usage_only else plan.feed_rest
             changed.add(cell)
             feed(span, cell, bear)

@@ -112,7 +112,7 @@ def _own(metric: Metric) -> str:
     return f"span.{metric.only_with or LABELS[metric.by]}"
 
 
-PLANS = {kind: _plan(kind) for kind in ("inference", "tool", "run", "score")}
+PLANS = {kind: _plan(kind) for kind in ("inference", "prompt", "tool", "run", "score")}
 # Facts about the reading of a store are counted one by one, not fed by spans.
 PLANS["source"] = Plan(
     metrics=tuple(metric for metric in METRICS if metric.of == "source"),

@@ -48,7 +48,9 @@ def test_every_store_has_a_page_and_every_family_of_a_store_is_on_one():
         "gen_ai_client_inference_usage_reasoning_output_tokens",
         "agentgauge_inference_invalid_usage",
         "agentgauge_label_overflow",
-        # Of stores that have scores, and that change what they said.
+        # Of stores that have scores and prompts, and that change what they said.
+        "agentgauge_prompt_calls",
+        "agentgauge_prompt_cost_usd",
         "agentgauge_evaluation_score",
         "agentgauge_late_updates",
         # Of stores whose spans are a tree.

@@ -16,6 +16,7 @@ _NOTICE = (
 
 _KINDS = {
     "inference": ("Model calls", "Counted once, when the call has ended."),
+    "prompt": ("Prompts", "Model calls once more, those by a prompt that the store manages."),
     "tool": ("Tool calls", "Counted once, when the call has ended."),
     "run": ("Agent runs", "Counted once, when the run has ended or was given up."),
     "score": ("Scores", "Of evaluations, counted once."),
@@ -32,6 +33,8 @@ _LABELS = {
     "gen_ai_agent_name": "The agent that made the call, or whose run it is.",
     "gen_ai_agent_version": "The agent's version, where the store gives one.",
     "gen_ai_tool_name": "The tool that was called.",
+    "gen_ai_prompt_name": "The prompt that a call was made with, as the store manages it.",
+    "gen_ai_prompt_version": "The version of that prompt.",
     "gen_ai_evaluation_name": "What an evaluation judged, as the store names the score.",
     "error_type": "One of a closed list of errors; no such label when all went well.",
     "cost_source": "Where a cost is from: reported by the store, computed from list prices, or an override.",

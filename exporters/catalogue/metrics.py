@@ -146,6 +146,21 @@ METRICS = (
         only_with="invalid_usage",
     ),
     Metric(
+        name="agentgauge_prompt_calls",
+        type="counter",
+        help="Model calls by the prompt that they were made with, where the store manages prompts.",
+        of="prompt",
+        by="outcome",
+        values=OUTCOMES,
+    ),
+    Metric(
+        name="agentgauge_prompt_cost_usd",
+        type="counter",
+        help="Cost in USD of model calls by the prompt that they were made with; unpriced calls are left out.",
+        of="prompt",
+        field="cost",
+    ),
+    Metric(
         name="gen_ai_execute_tool_duration_seconds",
         type="histogram",
         help="Duration of a tool call.",

@@ -20,6 +20,8 @@ LABELS = {
     "gen_ai_agent_version": "agent_version",
     "gen_ai_tool_name": "tool",
     "gen_ai_evaluation_name": "score_name",
+    "gen_ai_prompt_name": "prompt",
+    "gen_ai_prompt_version": "prompt_version",
     "error_type": "error",
     "cost_source": "cost_source",
     "reason": "",
@@ -35,6 +37,8 @@ KIND_LABELS: dict[str, tuple[str, ...]] = {
         "gen_ai_request_model",
         "gen_ai_agent_name",
     ),
+    # Model calls once more, those by a prompt that the store manages.
+    "prompt": (*_COMMON, "gen_ai_prompt_name", "gen_ai_prompt_version"),
     "tool": (*_COMMON, "gen_ai_tool_name", "gen_ai_agent_name"),
     "run": (*_COMMON, "gen_ai_agent_name", "gen_ai_agent_version"),
     "score": (*_COMMON, "gen_ai_evaluation_name", "gen_ai_agent_name"),
@@ -59,7 +63,7 @@ class Metric:
     name: str
     type: Literal["counter", "histogram", "gauge", "info"]
     help: str
-    of: Literal["inference", "tool", "run", "score", "source", "exporter"]
+    of: Literal["inference", "prompt", "tool", "run", "score", "source", "exporter"]
     field: str = ""
     by: str = ""
     values: tuple[str, ...] = ()
