@@ -9,20 +9,8 @@ from pathlib import Path
 from exporters.ledger import NOTHING, Rows, Took, Who, plus
 from exporters.state import read_only
 
-COLUMNS = (
-    "source",
-    "environment",
-    "agent",
-    "model",
-    "calls",
-    "input",
-    "output",
-    "unsplit",
-    "without usage",
-    "unpriced",
-)
-HEAD = ("period", *COLUMNS, "cost in USD")
-FORMATS = ("table", "csv", "json")
+_COUNTS = ("calls", "input", "output", "unsplit", "without usage", "unpriced")
+HEAD = ("period", *Who._fields, *_COUNTS, "cost in USD")
 
 
 def statement(directory: Path, by: str, form: str) -> Iterable[str]:
@@ -76,7 +64,7 @@ def _table(rows: list[tuple[str, ...]]) -> Iterable[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
-            cell.ljust(width) if place < 5 else cell.rjust(width)
+            cell.ljust(width) if place <= len(Who._fields) else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
