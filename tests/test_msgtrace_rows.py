@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from exporters.sources import SourceError, open_source
 from exporters.sources.msgtrace import place
 from exporters.sources.msgtrace.database import BUSY_SECONDS, LONGEST_VALUE, Database
 from exporters.sources.msgtrace.rows import PAGE_BYTES, PAGE_ROWS, Rows
+from exporters.sources.msgtrace.translation import translate
 
 
 @pytest.fixture
@@ -115,6 +117,28 @@ def test_a_long_table_is_given_in_pages_and_tells_how_much_is_left(store: Store,
         more = batch.more
     assert sizes == [PAGE_ROWS, PAGE_ROWS, 5]
     assert left == [PAGE_ROWS + 5, 5, 0]
+
+
+def test_memory_does_not_grow_with_the_table(store: Store, reader: Rows) -> None:
+    def peak(rows: int) -> int:
+        store.execute("DELETE FROM spans")
+        with store.transaction():
+            store.connection.executemany(
+                "INSERT INTO spans VALUES (?, 't', NULL, 'n', 'k', 1, 2, 1.0, ?, '[]', NULL, NULL, '{}', '')",
+                [(f"{number:016x}", f'{{"gen_ai.prompt": "{number:0500}"}}') for number in range(rows)],
+            )
+        reader.seek({})
+        tracemalloc.start()
+        more = True
+        while more:
+            batch = reader.poll()
+            translate(batch.records)
+            more = batch.more
+        _, found = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return found
+
+    assert peak(16 * PAGE_ROWS) < 1.1 * peak(4 * PAGE_ROWS)
 
 
 def test_rows_of_long_texts_are_given_a_few_at_a_time(store: Store, reader: Rows) -> None:
