@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from langfuse_server import PUBLIC, SECRET, Fault, Langfuse, served
 from serving import Serving, serving, until, url_of
+from test_langfuse import once
 
 PLAIN = Path(__file__).parent / "fixtures" / "createagents" / "plain"
 
@@ -71,6 +72,14 @@ def test_a_pause_of_hours_holds_up_no_other_source_and_no_shutdown(project: Lang
         assert time.monotonic() - began < 5
         assert len(project.requests) == asked
         assert exporter.said().count("rate limited") == 1
+
+
+def test_who_reads_to_the_end_only_is_told_of_a_pause_of_hours_at_once(project: Langfuse) -> None:
+    project.fault = lambda _: Fault(429, b"429 - rate limit exceeded", {"Retry-After": "7200"})
+    with served(project) as url:
+        done = once(url)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "rate limited for another 7200 s" in done.stderr
 
 
 def test_a_request_under_way_ends_with_the_process(project: Langfuse, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def open_project(url: SplitResult, options: Options) -> Source:
         since=options.since,
         wait=_seconds(origin, options, "wait", "30s", least=1),
         age=_seconds(origin, options, "longest", "1d", least=3600),
+        follows=options.follows,
     )
     project = Project(Client(origin, keys, timeout), settings)
     # A client of its own: it is asked from another thread, and from another budget of requests.

@@ -40,6 +40,8 @@ class Settings:
     wait: float = 30.0
     # How long a span may last: one without an end is given up after it.
     age: float = 86_400.0
+    # Whether it is read on and on: who reads to the end only does not wait for hours.
+    follows: bool = True
 
 
 class Project:
@@ -93,6 +95,8 @@ class Project:
         if self._mismatch:
             raise SourceError(self._mismatch)
         pause = self._pause_until - time.monotonic()
+        if pause > 0 and self._problem and not self._settings.follows:
+            raise SourceError(self._problem)
         if pause > 0 or self._closed.is_set():
             self._closed.wait(min(max(pause, 0.0), 1.0))
             return Batch([], {}, more=True, problem=self._problem)
