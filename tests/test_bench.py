@@ -2,12 +2,17 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
 from bench import store
 from bench.figures import Figure, table
+
+from exporters.sources import Translated
+from exporters.sources.llm_metrics.generations import FIELDS, Page, translate
+from tests.bench import sql, tuples
 
 PLAIN = Path(__file__).parent / "fixtures" / "createagents" / "plain"
 PROGRAM = Path(__file__).parent / "bench" / "counters.mtail"
@@ -65,3 +70,19 @@ def test_the_table_says_what_was_reached() -> None:
         "| speed | 3    | 1         | 3.00  | 2        | yes     |\n"
         "| cost  | 5 ms |           |       |          |         |"
     )
+
+
+def test_a_database_has_the_rows_that_are_measured_and_its_floor_selects_what_the_exporter_does(tmp_path: Path) -> None:
+    path = tmp_path / "rows.db"
+
+    sql.make(path, 50)
+
+    with sqlite3.connect(path) as db:
+        selected = db.execute(tuples.SELECT)
+        rows = selected.fetchall()
+        assert len(selected.description) == len(FIELDS)
+    found = Translated([], 0, {})
+    translate(Page(rows=rows, zeros=True, unit=1000.0), "", found)
+    calls = [span for span in found.spans if span.kind == "inference"]
+    assert (found.records, len(calls), found.bad) == (50, 50, {})
+    assert all(span.duration and span.time_to_first_chunk == 0.25 and span.cost and span.agent for span in calls)

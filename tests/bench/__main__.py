@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import langfuse, latency, otlp, pages, throughput
+from tests.bench import langfuse, latency, otlp, pages, sql, throughput
 from tests.bench.figures import Figure, document, table
 from tests.bench.processes import ROOT, cores
 
-PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse")
+PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse", "sql")
 
 
 def main() -> int:
@@ -35,6 +35,7 @@ def main() -> int:
         "commits": lambda: pages.commits(directory, core, 20 if few else 100),
         "otlp": lambda: otlp.figures(directory, core, 40 if few else 400),
         "langfuse": lambda: langfuse.figures(core, 2_000 if few else 20_000),
+        "sql": lambda: sql.figures(directory, core, 100_000 if few else 1_000_000),
     }
     figures = []
     for name in options.only or PARTS:
