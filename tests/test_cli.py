@@ -1,5 +1,6 @@
 """The command line, from real processes: what goes where, which exit code, and one line that helps."""
 
+import json
 import os
 import pty
 import re
@@ -380,6 +381,26 @@ def test_a_file_of_prices_with_a_fault_is_one_line_and_exit_code_2(command, fold
     into = {"serve": ["--state", str(tmp_path / "s")], "backfill": ["--openmetrics", str(tmp_path)]}.get(command, [])
     done = run(command, url_of(folder), "--prices", str(prices), *into)
     one_line_of_trouble(done, f"{prices}: entry 2 (n): input: expected `float | null`, got `str`")
+
+
+def test_usage_that_cannot_be_right_is_counted_told_and_not_priced(tmp_path):
+    """An instrumentation that counts input without what it read from a cache."""
+    usage = {"input_tokens": 20, "output_tokens": 5, "cache_read.input_tokens": 900}
+    said = [{"key": f"gen_ai.usage.{name}", "value": {"intValue": str(count)}} for name, count in usage.items()]
+    names = {"operation.name": "chat", "request.model": "claude-sonnet-4-5", "provider.name": "anthropic"}
+    said += [{"key": f"gen_ai.{name}", "value": {"stringValue": value}} for name, value in names.items()]
+    span = {
+        "traceId": "a" * 32, "spanId": "b" * 16, "name": "chat", "startTimeUnixNano": "1770112800000000000",
+        "endTimeUnixNano": "1770112801000000000", "attributes": said,
+    }  # fmt: skip
+    (tmp_path / "a.jsonl").write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}) + "\n")
+    page = run("once", f"otlp+file://{tmp_path}").stdout
+    assert re.search(r'agentgauge_inference_invalid_usage_total{.*reason="cache_exceeds_input"} 1\n', page)
+    assert re.search(r'agentgauge_inference_unpriced_total{.*reason="invalid_usage"} 1\n', page)
+    assert "agentgauge_cost_usd_total" not in page
+    told = run("check", f"otlp+file://{tmp_path}").stdout
+    assert "1 model call with more tokens from and into the cache than input, as where input is" in told
+    assert "1 model call of anthropic's claude-sonnet-4-5 without a price: its usage cannot be right" in told
 
 
 def test_labels_can_be_bounded_one_by_one(tmp_path):
