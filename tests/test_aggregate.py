@@ -282,7 +282,8 @@ def everything(number: int) -> list[Span]:
     names = {"agent": agent, "environment": f"e{number % 3}" if number % 4 else "", "time": NOW}
     taken = {
         "input_tokens": 9, "output_tokens": 9, "cache_read_tokens": 1, "cache_write_tokens": 1, "reasoning_tokens": 1,
-        "unsplit_tokens": 1, "time_to_first_chunk": 1.0, "without_usage": True,
+        "unsplit_tokens": 1, "time_to_first_chunk": 1.0, "without_usage": True, "prompt": f"q{number % 101}",
+        "prompt_version": str(number % 3),
     }  # fmt: skip
     reasons = ("no_usage", "no_split", "no_model", "unknown_model", "not_by_token", "invalid_usage")
     return [

@@ -127,6 +127,17 @@ COST = (
         empty="All calls are priced",
     ),
     Signal(
+        name="invalid_usage_by_reason",
+        title="Invalid usage per hour by reason",
+        unit="short",
+        expr="3600 * sum by (source, reason) (rate(agentgauge_inference_invalid_usage_total{$where}[$window]))",
+        means="Model calls with more tokens from a cache than input, or more of reasoning than output: the store counts "
+        "them apart. Their tokens are in the totals as they are said, and no cost is computed from them.",
+        by=("source", "reason"),
+        better="lower",
+        empty="All usage can be right",
+    ),
+    Signal(
         name="unpriced_by_model",
         title="Unpriced calls by model",
         unit="short",
