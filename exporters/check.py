@@ -93,6 +93,8 @@ _REASONS = {
     "too_long": "longer than 16 MiB",
     "id": "with an id that is none, or not of 16 and 8 bytes",
     "protobuf": "not protobuf, or cut off",
+    "too_large": "larger than 32 MiB, alone",
+    "negative_score": "a score below zero, which a total cannot take",
     "too_many_spans": "a request of more than 50,000 spans",
 }
 _UNPRICED = {

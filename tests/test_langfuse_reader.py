@@ -314,6 +314,20 @@ def test_a_row_that_never_ends_is_given_up_after_the_longest_a_span_may_last(ver
     assert brought[0][0] >= 7140
 
 
+def test_a_row_that_was_given_up_and_ends_after_all_is_a_change() -> None:
+    clock = Clock()
+    project = project_at(NEWER, clock)
+    row = project.add(start=NOW - 60, end=None)
+    with reading(project, since=3600, age=7200.0) as found:
+        assert found.on().spans == []
+        clock.at += 7200
+        assert [span.error for span in found.on().spans] == ["no_response"]
+        row["endTime"] = iso(clock.at)
+        clock.at += 60
+        brought = found.on()
+    assert (brought.spans, brought.late) == ([], 1)
+
+
 def test_a_score_that_is_given_anew_is_a_change() -> None:
     clock = Clock()
     project = project_at(NEWER, clock)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from langfuse_server import observation, score
 
 from exporters.sources import Translated
+from exporters.sources.langfuse.reader import Project, Settings
 from exporters.sources.langfuse.rows import Row, TraceFacts, translate
 from exporters.sources.langfuse.usage import Tokens, tokens_of
 from exporters.span import Span
@@ -290,6 +291,54 @@ def test_hostile_rows_are_spans_or_counted_and_nothing_is_raised(
         assert all(number is None or number >= 0 for number in (span.input_tokens, span.output_tokens, span.cost))
         assert span.duration is None or span.duration >= 0
         span.model.encode()
+
+
+class OnePage:
+    """A client whose server has one page of rows, whatever is asked."""
+
+    origin = "http://nowhere"
+    skew, remaining, limit = 0.0, None, None
+
+    def __init__(self, rows: list[Any]) -> None:
+        self._page = json.dumps({"data": rows, "meta": {}}).encode()
+        self._asked = 0
+
+    def now(self) -> float:
+        return START
+
+    def get(self, path: str, params: Any = (), *, keyed: bool = True) -> bytes:
+        if path == "/health":
+            return b'{"status":"OK","version":"4.35.0"}'
+        self._asked += "filter" in dict(params) and "is null" not in dict(params)["filter"]
+        return self._page if "filter" in dict(params) and self._asked == 1 else b'{"data":[],"meta":{}}'
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+@given(st.lists(st.dictionaries(_columns, _anything, max_size=4) | _anything, max_size=5))
+def test_a_page_of_hostile_rows_is_read_whole(hostile: list[Any]) -> None:
+    rows = [{**observation(), **row} if isinstance(row, dict) else row for row in hostile]
+    rows.append(observation(id="sound"))
+    reader = Project(OnePage(rows), Settings(since=60.0))  # type: ignore[arg-type]
+    reader.seek({})
+    made = Translated(spans=[], records=0, bad={})
+    for _ in range(20):
+        batch = reader.poll()
+        found = translate(batch.records)
+        made.spans += found.spans
+        made.records += found.records
+        for reason, count in found.bad.items():
+            made.bad[reason] = made.bad.get(reason, 0) + count
+        if not batch.more:
+            break
+    else:
+        pytest.fail("it is never read whole")
+    assert len(made.spans) + sum(made.bad.values()) == made.records
+    # What is left out has no end yet, or is there twice.
+    assert made.records <= len(rows)
+    assert "sound" in {span.span_id for span in made.spans}
 
 
 @given(st.binary(max_size=200))

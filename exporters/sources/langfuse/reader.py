@@ -237,13 +237,13 @@ class Project:
                     if not row.given_up:
                         return
                 row.trace = self._traces.of(found.trace_id)
-                mark = f"{_amounts(found.usage_details)}{_amounts(found.cost_details)}{found.level}"
+                mark = f"{_amounts(found.usage_details)}{_amounts(found.cost_details)}{found.level}{row.given_up}"
             time_ = at.timestamp()
         except (ValueError, OverflowError):
             identity, mark, time_ = body.decode("utf-8", "replace"), "", walk.at
         # What no later walk reads need not be remembered: a year of history, when it is first read.
         note = time_ >= walk.to - self._reach(name)
-        seen = self._memory.look(f"{name}/{identity}", mark, self._client.now(), note=note)
+        seen = self._memory.look(f"{row.is_score}/{identity}", mark, self._client.now(), note=note)
         if seen == "changed":
             batch.late += 1
         elif seen == "new":
