@@ -242,6 +242,13 @@ def test_the_json_of_a_bridge_from_protobuf_is_read_as_well() -> None:
 
 
 @pytest.mark.parametrize(
+    "sent", [b'{"resource_spans": [%d]}' % 10**400, b'{"resource_spans": "' + b"x" * (4 << 20) + b'"}']
+)
+def test_what_a_bridge_from_protobuf_would_not_write_is_one_bad_record(sent: bytes) -> None:
+    assert bodies([Body(JSON, sent)]).bad == {"wrong_type": 1}
+
+
+@pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"traceId": "xyz"}, "id"),

@@ -103,7 +103,7 @@ def test_when_too_much_waits_a_request_is_asked_to_come_again(
         refused = post(port, large)
         assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
 
-        receiver.poll()  # read, and still held: it is not committed
+        assert receiver.poll().retries == 1  # read, and still held: it is not committed
         assert post(port, large).status == 503
         receiver.poll()
         assert first.result(10).status == 200

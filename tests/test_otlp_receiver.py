@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from otlp_stage import JSON, PROTOBUF, Answer, Counting, body, call, connect, counted, post, receiving, request
+from serving import until
 
 from exporters.sources.otlp import http
 from exporters.sources.otlp.receiver import Receiver
@@ -245,6 +246,8 @@ def test_gzip_may_have_several_members(counting: Counting) -> None:
 def test_what_is_not_gzip_is_refused_for_good(counting: Counting, sent: bytes) -> None:
     assert counting.post(sent, Content_Encoding="gzip").status == 400
     assert counting.spans == []
+    told = 'agentgauge_bad_records_total{source="otlp",reason="compression"} 1'
+    until(lambda: told in counting.page(), "it is counted", 10)
 
 
 def test_other_methods_paths_and_encodings_are_told_what_there_is(counting: Counting) -> None:

@@ -35,8 +35,8 @@ class Desk(Protocol):
     def withdraw(self, body: Body) -> None:
         """Nobody waits for this body any more."""
 
-    def refuse(self, status: int) -> None:
-        """A request was refused with this status, for the count."""
+    def refuse(self, reason: str) -> None:
+        """Count a request that was refused, for a reason; for none, one that is asked to come again."""
 
 
 class Server:
@@ -100,11 +100,12 @@ class Server:
             return _response(await self._committed(Body(encoding, await upload.read()), accepted))
         except RefusedError as why:
             reply = replies.refused(encoding, why.status, str(why))
+            if why.reason or why.status == 503:
+                self._desk.refuse(why.reason)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
         finally:
             upload.free()
-        self._desk.refuse(reply.status)
         await upload.pass_over()
         response = _response(reply)
         if not upload.whole:
@@ -117,7 +118,7 @@ class Server:
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            raise RefusedError(401, "this receiver wants its token, as in Authorization: Bearer TOKEN")
+            raise RefusedError(401, "this receiver wants its token, as in Authorization: Bearer TOKEN", "unauthorized")
 
     async def _committed(self, body: Body, accepted: Callable[[str, int, str], Reply]) -> Reply:
         """Hand a body in and wait until it is committed; return what its client is told."""

@@ -19,6 +19,7 @@ from exporters.sources.records import RecordError
 
 # Each `{` may become an object in memory; a request of so many is more than 20 MiB of spans ever have.
 _OBJECTS = 1_000_000
+_MOST_RENAMED = 4 << 20
 _FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR", "Error")
 
 _UNDERSCORE = re.compile("_([a-z])")
@@ -99,7 +100,7 @@ def decode(data: bytes) -> tuple[list[Described], dict[str, int]]:
         raise RecordError("too_many_spans")
     try:
         request = _decode_request(data if b'"resource_spans"' not in data else _in_camel_case(data))
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, OverflowError):
         raise RecordError("wrong_type") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise RecordError("json") from None
@@ -119,7 +120,12 @@ def decode(data: bytes) -> tuple[list[Described], dict[str, int]]:
 
 
 def _in_camel_case(data: bytes) -> bytes:
-    """Return JSON with its fields named as JSON's are, where they have the names of protobuf's."""
+    """Return JSON with its fields named as JSON's are, where they have the names of protobuf's.
+
+    All of it is decoded for that, so it may not be much.
+    """
+    if len(data) > _MOST_RENAMED:
+        raise RecordError("wrong_type")
 
     def renamed(value: Any) -> Any:
         if isinstance(value, dict):

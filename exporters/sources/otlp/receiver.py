@@ -16,8 +16,6 @@ from exporters.sources.otlp.http import Server
 
 # Of a batch: one commit for what many clients send at once, at most about this much.
 _BATCH_BYTES = 1 << 20
-# Status -> the reason of agentgauge_bad_records_total. What is answered 503 comes again.
-_REFUSED = {401: "unauthorized", 408: "too_slow", 413: "too_large", 415: "unsupported"}
 
 
 class Receiver:
@@ -49,13 +47,11 @@ class Receiver:
             if body in self._arrived:
                 self._arrived.remove(body)
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, reason: str) -> None:
         """Count a refused request; see Desk."""
-        reason = _REFUSED.get(status)
-        if reason:
-            with self._changed:
-                self._refused[reason] = self._refused.get(reason, 0) + 1
-                self._changed.notify()
+        with self._changed:
+            self._refused[reason] = self._refused.get(reason, 0) + 1
+            self._changed.notify()
 
     def seek(self, _: Mapping[str, bytes]) -> None:
         """Go back: what the last poll brought was not committed, and is sent again by its clients."""
@@ -75,6 +71,7 @@ class Receiver:
             batch.records = list(self._read)
             batch.more = bool(self._arrived)
             batch.bad, self._refused = self._refused, {}
+            batch.retries = batch.bad.pop("", 0)
         _tell(done, committed=True)
         return batch
 

@@ -23,11 +23,12 @@ _TOO_LARGE = f"a body may have {BODY_BYTES >> 20} MiB, before and after decompre
 
 
 class RefusedError(Exception):
-    """A request that is not taken: the status of the answer, and why."""
+    """A request that is not taken: the status of the answer, why, and as what it is counted, if it is not yet."""
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(self, status: int, why: str, reason: str = "") -> None:
         super().__init__(why)
         self.status = status
+        self.reason = reason
 
 
 class Held:
@@ -79,7 +80,7 @@ class Upload:
         except TimeoutError:
             if self._all.ending:
                 raise RefusedError(503, ENDING) from None
-            raise RefusedError(408, f"the body did not come within {BODY_SECONDS:g} s") from None
+            raise RefusedError(408, f"the body did not come within {BODY_SECONDS:g} s", "too_slow") from None
         return bytes(body)
 
     async def pass_over(self) -> None:
@@ -112,12 +113,12 @@ class Upload:
     def _look(self) -> None:
         """Refuse by its head what cannot be read."""
         if encoding_of(self._request) not in (PROTOBUF, JSON):
-            raise RefusedError(415, f"Content-Type should be {PROTOBUF} or {JSON}")
+            raise RefusedError(415, f"Content-Type should be {PROTOBUF} or {JSON}", "unsupported")
         if self._compression not in ("identity", "gzip", "deflate"):
-            raise RefusedError(415, "Content-Encoding should be gzip, deflate or identity")
+            raise RefusedError(415, "Content-Encoding should be gzip, deflate or identity", "unsupported")
         size = self._request.headers.get("content-length", "")
         if size.isdecimal() and int(size) > BODY_BYTES:
-            raise RefusedError(413, _TOO_LARGE)
+            raise RefusedError(413, _TOO_LARGE, "too_large")
 
     @property
     def _compression(self) -> str:
@@ -139,7 +140,7 @@ class Upload:
         async for chunk in self._chunks():
             received += len(chunk)
             if received > BODY_BYTES:
-                raise RefusedError(413, _TOO_LARGE)
+                raise RefusedError(413, _TOO_LARGE, "too_large")
             if inflate is None:
                 yield chunk
                 continue
@@ -150,14 +151,15 @@ class Upload:
                 try:
                     part = inflate.decompress(rest, BODY_BYTES + 1 - given)
                 except zlib.error:
-                    raise RefusedError(400, f"the body is no {self._compression}, as its head says") from None
+                    why = f"the body is no {self._compression}, as its head says"
+                    raise RefusedError(400, why, "compression") from None
                 given += len(part)
                 if given > BODY_BYTES:
-                    raise RefusedError(413, _TOO_LARGE)
+                    raise RefusedError(413, _TOO_LARGE, "too_large")
                 rest = inflate.unused_data
                 yield part
         if inflate is not None and received and not inflate.eof:
-            raise RefusedError(400, f"the body's {self._compression} is cut off")
+            raise RefusedError(400, f"the body's {self._compression} is cut off", "compression")
 
 
 def encoding_of(request: Request) -> str:
