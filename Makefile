@@ -5,7 +5,7 @@
 # make bench    the figures of docs/benchmarks.md; make screenshots, the README's pictures
 #
 # Settings are environment variables or words after the target: make up PORTAL_PORT=8600
-# .env.example lists them.
+# .env.example lists them. make up DEMO=all: the demo writes to every kind of store, and all of them are read.
 
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -47,7 +47,7 @@ screenshots: .venv/test.stamp
 	$(PY) -m tests.screenshots
 
 .venv/up.stamp: pyproject.toml | .venv/bin/pip
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[portal,processes]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[stores,portal,processes]'
 	@touch $@
 
 .venv/test.stamp: pyproject.toml | .venv/bin/pip

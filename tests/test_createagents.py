@@ -113,12 +113,14 @@ def test_the_first_dialect_gives_a_total_that_cannot_be_split():
 
 
 def test_the_start_of_a_call_that_ends_in_the_same_block_is_left_out_where_its_end_says_all():
-    """Not where a run's line comes between, the end lacks a name, or it is of another trace."""
+    """Not where a run's line or the end of a call below comes between, the end lacks a name, or is of another trace."""
     begin, end = line("llm.request", 1, "c", "r"), line("llm.response", 2, "c", "r")
     assert translate([begin + b"\n" + end]).spans == [one(end)]
     assert translate([begin, end]).spans == [one(begin), one(end)]
     between = translate([b"\n".join((begin, RUN_END, end))])
     assert between.spans == [one(begin), one(RUN_END), one(end)]
+    below = line("tool.result", 2, "t", "c", status="success")
+    assert translate([b"\n".join((begin, below, end))]).spans == [one(begin), one(below), one(end)]
     for nameless in (changed(end, agent_name=None), changed(end, model=None, data=None), changed(end, trace_id="t2")):
         assert translate([begin + b"\n" + nameless]).spans == [one(begin), one(nameless)]
     begin, end = line("tool.call", 1, "c", "r"), line("tool.result", 2, "c", "r", status="success")
@@ -633,7 +635,9 @@ def is_known_skip(record: bytes) -> bool:
 def test_every_record_is_a_span_a_known_skip_or_counted_and_no_exception_leaves(records):
     records = [record.replace(b"\n", b" ") for record in records]
     found = translate(records)
-    assert translate([b"".join(record + b"\n" for record in records)] if records else []) == found
+    together = translate([b"".join(record + b"\n" for record in records)] if records else [])
+    assert (together.records, together.bad) == (found.records, found.bad)
+    assert [span for span in together.spans if span.ended] == [span for span in found.spans if span.ended]
     skipped = len(records) - len(found.spans) - sum(found.bad.values())
     assert 0 <= skipped <= sum(map(is_known_skip, records))
     assert found.bad.keys() <= {

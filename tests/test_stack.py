@@ -92,6 +92,10 @@ def test_the_example_names_every_port_with_its_default_and_no_secret() -> None:
     assert {name: example[name] for name in example if re.search("PASSWORD|SECRET|KEY|TOKEN", name)} == {
         "GRAFANA_ADMIN_PASSWORD": "",
         "GRAFANA_SECRET_KEY": "",
+        "LANGFUSE_PUBLIC_KEY": "",
+        "LANGFUSE_SECRET_KEY": "",
+        "PGPASSWORD": "",
+        "AGENTGAUGE_OTLP_TOKEN": "",
     }
 
 
@@ -149,6 +153,25 @@ def test_with_nothing_to_read_there_is_the_demo(
     settings = load(told)
     assert settings.demo == tmp_path / "home" / "demo"
     assert settings.sources == (f"createagents://{tmp_path}/home/demo",)
+
+
+def test_a_demo_of_every_kind_of_store_is_asked_for(told: dict[str, str], tmp_path: Path) -> None:
+    settings = load({**told, "DEMO": "all", "DEMO_OTLP_PORT": "1234", "DEMO_LANGFUSE_PORT": "1235"})
+    folder = tmp_path / "home" / "demo"
+    assert settings.sources == (
+        f"createagents://{folder}",
+        f"msgtrace://{folder}/msgtrace.db",
+        f"llm-metrics://{folder}/llm_metrics.db",
+        "otlp://127.0.0.1:1234",
+        "langfuse+http://127.0.0.1:1235?wait=10s",
+    )
+    (command,) = [part.command for part in parts.parts(settings) if part.name == "demo"]
+    wanted = "msgtrace llm-metrics otlp=http://127.0.0.1:1234 langfuse=127.0.0.1:1235"
+    assert command[-9:] == (str(folder), *(word for store in wanted.split() for word in ("--store", store)))
+    assert len(settings.env["LANGFUSE_SECRET_KEY"]) > 40
+    assert settings.env["LANGFUSE_SECRET_KEY"] != load({**told, "DEMO": "all"}).env["LANGFUSE_SECRET_KEY"]
+    with pytest.raises(StackError, match="DEMO is 'some': leave it empty, or say all"):
+        load({**told, "DEMO": "some"})
 
 
 # Ports

@@ -129,8 +129,9 @@ def _lines(found: Translated, data: bytes) -> Iterable[Line]:
 def _add_spans(found: Translated, lines: Iterable[Line], environment: str) -> None:
     """Add the spans of a block's lines.
 
-    The start of a call that ends in the same block, with no run's line between, is left out where
-    the end says all that it does: nearly half of all lines tell nothing that is counted.
+    The start of a call that ends in the same block is left out where the end says all that it does: nearly
+    half of all lines tell nothing that is counted. Not where a run's line stands between, nor the end of a call
+    below one that has begun: whose those are may hang on what is left out.
     """
     add = found.spans.append
     begun: dict[str, _Begun] = {}
@@ -146,7 +147,10 @@ def _add_spans(found: Translated, lines: Iterable[Line], environment: str) -> No
                 add(_CALL_STARTS[event](line, seconds, environment))
         elif event in _CALL_ENDS:
             span = _CALL_ENDS[event](line, seconds, environment)
-            if line.run_id in begun:
+            if span.parent_id in begun:
+                found.spans += _starts(begun, environment)
+                begun = {}
+            elif line.run_id in begun:
                 start = begun.pop(line.run_id)
                 named = span.agent and (span.kind == "tool" or (span.model and span.provider))
                 if not named or start[0].trace_id != span.trace_id:
@@ -154,12 +158,17 @@ def _add_spans(found: Translated, lines: Iterable[Line], environment: str) -> No
             add(span)
         elif event in _RUNS:
             if begun:
-                found.spans += (_CALL_STARTS[start[0].event](*start, environment) for start in begun.values())
+                found.spans += _starts(begun, environment)
                 begun = {}
             add(_RUNS[event](line, seconds, environment))
         elif event != "tool.log":
             found.bad["unknown_event"] = found.bad.get("unknown_event", 0) + 1
-    found.spans += (_CALL_STARTS[start[0].event](*start, environment) for start in begun.values())
+    found.spans += _starts(begun, environment)
+
+
+def _starts(begun: dict[str, _Begun], environment: str) -> Iterator[Span]:
+    """Translate the starts of calls in the order in which they began."""
+    return (_CALL_STARTS[line.event](line, seconds, environment) for line, seconds in begun.values())
 
 
 def _one_by_one(data: bytes, bad: dict[str, int]) -> Iterator[Line]:

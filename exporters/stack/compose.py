@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from exporters.stack import health, ports
-from exporters.stack.settings import CHECKOUT, Settings, remember, write_private
+from exporters.stack.settings import CHECKOUT, Settings, database_urls, folder_url, remember, write_private
 
 # The first that knows `required: false` under depends_on.
 _FLOOR = (2, 20, 2)
@@ -79,34 +79,68 @@ def logs(settings: Settings) -> int:
 
 
 def locate(url: str) -> tuple[str, Path | None]:
-    """Return a source URL as the exporter's container is told it, and the folder of this machine that it names.
+    """Return a source URL as the exporter's container is told it, and the folder of this machine to mount for it.
 
-    The folder is mounted under the path that it has here, so a URL stays as it is but for a `~`.
+    That is the folder that it names, or the one that the file is in: beside a database stand the files of its
+    journal. It is mounted under the path that it has here, so a URL stays as it is but for a `~`.
     """
     parts = urlsplit(url)
     text = unquote(parts.netloc + parts.path)
-    folder = Path(text.removeprefix("/") if text.startswith("/~") else text).expanduser()
-    if not folder.is_absolute() or not folder.is_dir():
+    path = Path(text.removeprefix("/") if text.startswith("/~") else text).expanduser()
+    if not path.is_absolute() or not path.exists():
         return url, None
-    return f"{parts.scheme}://{quote(str(folder))}" + (f"?{parts.query}" if parts.query else ""), folder
+    told = f"{parts.scheme}://{quote(str(path))}" + (f"?{parts.query}" if parts.query else "")
+    return told, path if path.is_dir() else path.parent
 
 
 def _write_override(settings: Settings) -> None:
     """Say what is of this machine only: the folders that are read, and as whom. Nothing for the demo."""
     path = _override(settings)
+    if settings.stores:
+        write_private(path, json.dumps({"services": _of_every_kind(settings)}, indent=2))
+        return
     if settings.demo is not None:
         path.unlink(missing_ok=True)
         return
-    located = [locate(url) for url in settings.sources]
+    received = [url for url in settings.sources if urlsplit(url).scheme == "otlp"]
+    located = [(_received(url), None) if url in received else locate(url) for url in settings.sources]
     read = [folder for _, folder in located if folder]
     exporter: dict[str, object] = {
         "environment": {"TRACE_SOURCES": " ".join(url for url, _ in located)},
-        "volumes": [f"{folder}:{folder}:ro" for folder in read],
+        "volumes": [f"{folder}:{folder}:ro" for folder in dict.fromkeys(read)],
     }
+    if received:
+        exporter["ports"] = [f"{urlsplit(url).hostname}:{_port(url)}:{_port(url)}" for url in received]
     # Traces are often readable by their owner only; never as root.
     if read and (owner := read[0].stat()).st_uid:
         exporter["user"] = f"{owner.st_uid}:{owner.st_gid}"
     write_private(path, json.dumps({"services": {"exporter": exporter}}, indent=2))
+
+
+def _received(url: str) -> str:
+    """Return the URL of a receiver as it is inside of its container, where it listens for the others."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"0.0.0.0:{_port(url)}").geturl()
+
+
+def _port(url: str) -> int:
+    return urlsplit(url).port or 4318
+
+
+def _of_every_kind(settings: Settings) -> dict[str, object]:
+    """Say how a demo of every kind of store differs: what is written, and what is read."""
+    keys = {name: settings.env[name] for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")}
+    folder = Path("/traces")
+    past = (folder_url(folder), *database_urls(folder))
+    present = ("otlp://0.0.0.0:4318", "langfuse+http://demo:4319?wait=10s")
+    stores = ("msgtrace", "llm-metrics", "otlp=http://exporter:4318", "langfuse=0.0.0.0:4319")
+    options = [word for store in stores for word in ("--store", store)]
+    return {
+        "exporter": {"environment": {**keys, "TRACE_SOURCES": " ".join((*past, *present))}},
+        "demo-past": {"command": ["demo", str(folder), "--history", "7d", "--once", *options]},
+        "demo-counters": {"environment": {"PAST_SOURCES": " ".join(past)}},
+        "demo": {"command": ["demo", str(folder), *options], "environment": keys},
+    }
 
 
 def _override(settings: Settings) -> Path:

@@ -75,8 +75,14 @@ def parts(settings: Settings) -> list[Part]:
         part = Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/api/health", command=grafana)
         found.insert(1, part)
     if settings.demo:
-        found.append(Part(name="demo", title="Demo", command=(*python, "exporters", "demo", str(settings.demo))))
+        command = (*python, "exporters", "demo", str(settings.demo), *demo_stores(settings))
+        found.append(Part(name="demo", title="Demo", command=command))
     return found
+
+
+def demo_stores(settings: Settings) -> tuple[str, ...]:
+    """Return the options of `agentgauge demo` for the stores that it writes to besides."""
+    return tuple(word for store in settings.stores for word in ("--store", store))
 
 
 def environment(settings: Settings, running: list[Part]) -> dict[str, str]:

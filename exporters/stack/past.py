@@ -6,8 +6,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from exporters.stack.parts import INSTANCE
-from exporters.stack.settings import Settings, StackError
+from exporters.stack.parts import INSTANCE, demo_stores
+from exporters.stack.settings import Settings, StackError, database_urls, folder_url
 
 HISTORY = "7d"
 
@@ -26,14 +26,16 @@ def write(settings: Settings, env: Mapping[str, str]) -> None:
     if not settings.demo.exists():
         print(f"Writing the demo's past ({HISTORY}) ...", flush=True)
         draft = _fresh(settings.home / "demo.draft")
-        _run(settings, env, [*agentgauge, "demo", str(draft), "--history", HISTORY, "--once"])
+        _run(settings, env, [*agentgauge, "demo", str(draft), "--history", HISTORY, "--once", *demo_stores(settings)])
         draft.rename(settings.demo)
     data = settings.home / "prometheus" / "data"
     if not data.exists():
         print("Loading it into Prometheus ...", flush=True)
         draft = _fresh(data.with_name("data.draft"))
         labels = ("--label", "job=agentgauge", "--label", f"instance={INSTANCE}")
-        _run(settings, env, [*agentgauge, "backfill", "--into", str(draft), *labels, *settings.sources])
+        # A receiver has no past, and the demo's Langfuse keeps none.
+        past = (folder_url(settings.demo), *(database_urls(settings.demo) if settings.stores else ()))
+        _run(settings, env, [*agentgauge, "backfill", "--into", str(draft), *labels, *past])
         draft.rename(data)
 
 

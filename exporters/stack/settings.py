@@ -13,6 +13,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 # Environment variable -> default. All of them are overridden by `make up NAME=...` as well.
 PORTS = {"EXPORTER_PORT": 9464, "PROMETHEUS_PORT": 9090, "GRAFANA_PORT": 3000, "PORTAL_PORT": 8501}
+# Taken by the demo of every kind of store only.
+DEMO_PORTS = {"DEMO_OTLP_PORT": 4318, "DEMO_LANGFUSE_PORT": 4319}
 
 _ENV_HEAD = """\
 # Written by `make up`, for this machine only; never committed. Docker Compose reads it too.
@@ -30,7 +32,7 @@ class Settings:
 
     `home` holds state, logs and generated configuration, and survives `down`. `env` is the
     process environment over `env_file`. `demo` is where the demo writes, and None when real
-    stores are read.
+    stores are read; `stores` are the stores that it writes to besides, as its option names them.
     """
 
     home: Path
@@ -41,6 +43,7 @@ class Settings:
     demo: Path | None
     mode: str
     patience: float
+    stores: tuple[str, ...] = ()
 
     def url(self, port: str, path: str = "") -> str:
         """Return the address of what listens on `port` (a name in PORTS), as this machine reaches it."""
@@ -68,14 +71,25 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     mode = env.get("AGENTGAUGE_STACK", "")
     if mode not in ("", "compose", "processes"):
         raise StackError(f"AGENTGAUGE_STACK is {mode!r}: leave it empty, or say compose or processes.")
-    sources, demo = _sources(env, home)
+    ports = {name: _number(env, name, default, most=65535) for name, default in (PORTS | DEMO_PORTS).items()}
+    if env.get("DEMO", "") not in ("", "all"):
+        raise StackError(f"DEMO is {env['DEMO']!r}: leave it empty, or say all for a store of every kind.")
+    sources, demo, stores = _every_kind(home, ports) if env.get("DEMO") else (*_sources(env, home), ())
+    if stores:
+        # The demo's Langfuse knows no other keys than those that the exporter is told.
+        env |= {
+            "LANGFUSE_PUBLIC_KEY": "pk-lf-demo",
+            "LANGFUSE_SECRET_KEY": f"sk-lf-{secrets.token_urlsafe(32)}",
+            "LANGFUSE_BASE_URL": f"http://127.0.0.1:{ports['DEMO_LANGFUSE_PORT']}",
+        }
     return Settings(
         home=home,
         env_file=env_file,
         env=env,
-        ports={name: _number(env, name, default, most=65535) for name, default in PORTS.items()},
+        ports=ports,
         sources=sources,
         demo=demo,
+        stores=stores,
         mode=mode,
         patience=_number(env, "AGENTGAUGE_WAIT", 180, most=86400),
     )
@@ -136,6 +150,23 @@ def _sources(env: Mapping[str, str], home: Path) -> tuple[tuple[str, ...], Path 
     if env.get("TRACES_DIR"):
         raise StackError(f"TRACES_DIR is {folder}, and there is no such folder.")
     return (folder_url(home / "demo"),), home / "demo"
+
+
+def _every_kind(home: Path, ports: Mapping[str, int]) -> tuple[tuple[str, ...], Path, tuple[str, ...]]:
+    """Return the sources of a demo of every kind of store, its folder, and the stores that it writes to."""
+    folder = home / "demo"
+    otlp, langfuse = (f"127.0.0.1:{ports[name]}" for name in DEMO_PORTS)
+    return (
+        (folder_url(folder), *database_urls(folder), f"otlp://{otlp}", f"langfuse+http://{langfuse}?wait=10s"),
+        folder,
+        ("msgtrace", "llm-metrics", f"otlp=http://{otlp}", f"langfuse={langfuse}"),
+    )
+
+
+def database_urls(folder: Path) -> tuple[str, ...]:
+    """Return the source URLs of the databases that the demo of every kind of store writes into its folder."""
+    path = quote(str(folder))
+    return f"msgtrace://{path}/msgtrace.db", f"llm-metrics://{path}/llm_metrics.db"
 
 
 def _number(env: Mapping[str, str], name: str, default: int, *, most: int) -> int:

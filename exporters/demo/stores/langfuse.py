@@ -132,6 +132,8 @@ def _score(operation: Operation, value: float) -> Row:
         "dataType": "NUMERIC",
         "source": "EVAL",
         "timestamp": _iso(operation.end),
+        "createdAt": _iso(operation.end),
+        "updatedAt": _iso(operation.end),
         "environment": "production",
         "subject": {"kind": "observation", "id": operation.span_id, "traceId": operation.trace_id},
     }
