@@ -523,6 +523,8 @@ def test_a_row_that_is_too_large_for_any_page_is_counted_and_left_out() -> None:
         (Fault(200, b'{"data": ['), "half of one"),
         (Fault(200, b'{"data": [1, 2], "meta"'), "half of one"),
         (Fault(200, b"[]"), "no list"),
+        (Fault(200, b'{"data": [], "meta": {"cursor": 5}}'), "no list"),
+        (Fault(200, b'{"data": 5, "meta": {}}'), "no list"),
         (Fault(hang=20), "took too long"),
     ],
 )

@@ -100,13 +100,26 @@ def parse(body: bytes, page: str = "") -> Page:
     try:
         reply = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        reply = None
+    reply = reply or _loosely(body)
+    if reply is None:
         what = "a page of HTML, as a proxy shows" if b"<" in body[:64] else "no list in JSON, or half of one"
-        raise RefusedError(f"the reply is {what}") from None
+        raise RefusedError(f"the reply is {what}")
     meta = reply.meta
     if meta.total_pages is not None:
         number = int(page or 1)
         return Page(reply.data, str(number + 1) if number < meta.total_pages else "", meta.total_items)
     return Page(reply.data, meta.cursor or "")
+
+
+def _loosely(body: bytes) -> _Reply | None:
+    """Decode a reply with a row that is not strict JSON, such as one with a NaN: it is for the row to be refused."""
+    try:
+        found = json.loads(body.decode("utf-8", "replace"))
+        rows = [msgspec.Raw(json.dumps(row).encode()) for row in found["data"]]
+        return _Reply(rows, msgspec.convert(found["meta"], _Meta))
+    except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def detect(client: Client, wanted: Literal["auto", "v1", "v2"]) -> Surface:
