@@ -168,7 +168,7 @@ def _page(rows: Select[Any], key: tuple[ColumnElement[Any], ...], dialect: Diale
 
 
 def _sums(calls: Table, dialect: Dialect) -> Select[*tuple[Any, ...]]:
-    """The sums of calls whose time lies from `since` to before `until`, exported from `day` on."""
+    """The sums of calls whose time lies from `since` to before `until`, stamped from `day` to before `end_day`."""
     c = calls.c
     moment = func.coalesce(dialect.moment(c.completion_end_time), dialect.moment(c.created_at))
     cost = dialect.number(c.total_cost)
@@ -178,4 +178,9 @@ def _sums(calls: Table, dialect: Dialect) -> Select[*tuple[Any, ...]]:
         func.sum(dialect.number(c.input_tokens)),
         func.sum(dialect.number(c.output_tokens)),
         func.sum(case((func.coalesce(cost, 0) != 0, cost), else_=func.coalesce(parts, cost))),
-    ).where(from_day(calls), moment >= dialect.instant("since"), moment < dialect.instant("until"))
+    ).where(
+        from_day(calls),
+        c.created_at < _like(c.created_at, "end_day"),
+        moment >= dialect.instant("since"),
+        moment < dialect.instant("until"),
+    )

@@ -152,7 +152,7 @@ class Rows:
             self._identity = identity
         if place.identity != identity or database.outdated(place.mark, self._mark):
             # Read for the first time, or not the one that was read: from the beginning.
-            after = database.beginning(self._layout.calls, "" if self._since is None else _day(self._since - _DAY))
+            after = database.beginning(self._layout.calls, "" if self._since is None else day_of(self._since - _DAY))
             self._place = Place(identity, after, self._mark, now - self._settle, place.unit)
             self._look, self._seen, self._remaining = None, "", -1
         return database, self._layout
@@ -177,10 +177,10 @@ class Rows:
         reach = self._lookback if thorough else _DAY
         ripe = max(place.ripe, now - self._settle)
         parameters = self._bounds(ripe) | {
-            "day": _day(place.ripe - reach),
+            "day": day_of(place.ripe - reach),
             "ripe_before": place.ripe,
             "changes": database.changes(place.mark, thorough=thorough),
-            **_after([_day(place.ripe - reach), ""]),
+            **_after([day_of(place.ripe - reach), ""]),
         }
         return Look(parameters, self._mark, ripe, thorough)
 
@@ -240,6 +240,6 @@ def _after(key: Any) -> dict[str, Any]:
     return {f"after_{place}": value for place, value in enumerate(key)}
 
 
-def _day(seconds: float) -> str:
+def day_of(seconds: float) -> str:
     """Return the day of Unix seconds, which is before all its moments as text too."""
     return datetime.fromtimestamp(max(0.0, seconds), UTC).date().isoformat()
