@@ -133,7 +133,7 @@ class Aggregate:
         kind, place = _PLACES[metric]
         cell = self.cells.get((kind, source, ())) or self._cell(source, kind, ())
         child = cell.children[place].get(own) or self._bear(cell, place, own)
-        child.value += by  # type: ignore[union-attr]
+        child.value += by  # type: ignore[union-attr] # of a counter
         self.changed.add(cell)
 
     def catch_up(self, source: str) -> None:

@@ -216,7 +216,7 @@ def _by_own(aggregate: Aggregate, source: str, name: str) -> dict[str, int]:
         for metric, children in zip(PLANS[cell.key[0]].metrics, cell.children, strict=True):
             if cell.key[1] == source and metric.name == name:
                 for own, child in children.items():
-                    totals[own] += int(child.value)  # type: ignore[union-attr]
+                    totals[own] += int(child.value)  # type: ignore[union-attr] # of a counter
     return dict(sorted(totals.items()))
 
 
@@ -233,7 +233,7 @@ def _unpriced(aggregate: Aggregate, source: str) -> Counter[tuple[str, str, str]
     for cell in aggregate.cells.values():
         if cell.key[:2] == ("inference", source):
             for reason, child in cell.children[place].items():
-                totals[reason, cell.key[2][model], cell.key[2][provider]] += int(child.value)  # type: ignore[union-attr]
+                totals[reason, cell.key[2][model], cell.key[2][provider]] += int(child.value)  # type: ignore[union-attr] # of a counter
     return totals
 
 

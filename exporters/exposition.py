@@ -76,7 +76,7 @@ def page(
                     if openmetrics and created:
                         lines.append(f"{metric.name}_created{{{_labels(metric, cell, own)}}} {child.created}")
     lines.append("")
-    own_health = openmetrics_of(health) if openmetrics else text_of(health)  # type: ignore[no-untyped-call]
+    own_health = openmetrics_of(health) if openmetrics else text_of(health)  # type: ignore[no-untyped-call] # typed in part
     return "\n".join(lines).encode() + bytes(own_health)
 
 

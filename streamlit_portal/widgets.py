@@ -162,18 +162,26 @@ def panel(signal: Signal, page: Page, beside: int) -> None:
             st.fragment(_drawing, run_every=page.beat)(signal, page, beside)
 
 
+def _asked(signal: Signal, scope: Scope, now: float, end: float) -> tuple[tuple[float, ...], Query]:
+    """The moments of a chart whose last step ends at `end`, and the query for them."""
+    if signal.view == "bargauge":
+        return (now,), Query(expr=scope.expression(signal, scope.span.seconds), end=now)
+    moments = lines.grid(end - scope.span.seconds, end, scope.span.step)
+    query = Query(expr=scope.expression(signal, scope.span.step), start=moments[0], end=end, step=scope.span.step)
+    return moments, query
+
+
 def _drawing(signal: Signal, page: Page, beside: int) -> None:
     scope, now = page.scope, page.now()
     step = scope.span.step
     # Whole steps keep a rate's line still. A level is that of a moment: shown at once, also on the first day.
     end = now if signal.over == "now" else now // step * step
-    if signal.view == "bargauge":
-        moments: tuple[float, ...] = (now,)
-        query = Query(expr=scope.expression(signal, scope.span.seconds), end=now)
-    else:
-        moments = lines.grid(end - scope.span.seconds, end, step)
-        query = Query(expr=scope.expression(signal, step), start=moments[0], end=end, step=step)
+    moments, query = _asked(signal, scope, now, end)
     (answer,) = page.ask([query])
+    if end < now and not answer.problem and not answer.series:
+        # No whole step is over since the first scrape, perhaps: steps that end now.
+        moments, query = _asked(signal, scope, now, now)
+        (answer,) = page.ask([query])
     width = _PHONE if scope.phone else _NARROW // beside
     names = page.names(signal.by[0], now) if len(signal.by) == 1 else ()
     look = Look(dark=scope.dark, width=width - _FRAME, height=HEIGHT, names=names)

@@ -151,7 +151,7 @@ class Database:
         return str(_first(mark) % 2**32)
 
     def changed(self) -> ColumnElement[bool]:
-        return text("age(generations.xmin) <= age(CAST(:changes AS xid))")  # type: ignore[return-value]
+        return text("age(generations.xmin) <= age(CAST(:changes AS xid))")  # type: ignore[return-value] # a clause is one
 
     def beginning(self, calls: Table, day: str) -> list[Any]:
         """Return the key before the first row of a day, or of all if it is empty."""
