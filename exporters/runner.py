@@ -358,7 +358,6 @@ class Runner:
         for gauge, value in source.gauges().items() if source.gauges is not None else ():
             tell(gauge, value, name)
         tell("agentgauge_source_up", 0 if batch.problem else 1, name)
-        tell("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
         tell(f"agentgauge_source_backlog_{source.reader.unit}", source.reader.backlog(), name)
         tell("agentgauge_source_lag_seconds", max(0.0, now - newest) if batch.more and newest else 0, name)
         self._tell_open(name)
@@ -369,7 +368,8 @@ class Runner:
             tell("agentgauge_source_last_success_timestamp_seconds", now, name)
 
     def _tell_open(self, name: str) -> None:
-        """Say on the page what of a source has not ended, or waits."""
+        """Say on the page whether a source's totals are on it, and what of it has not ended, or waits."""
+        self.health.set("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
         self.health.set("agentgauge_open_runs", len(self._runs[name].open), name)
         if name in self._settling:
             self.health.set("agentgauge_waiting_spans", self._settling[name].spans, name)

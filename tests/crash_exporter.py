@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 from crash_recount import Samples, samples
@@ -148,3 +149,30 @@ class Ledger:
             if now.get(name, -1) < before
         ]
         highest |= now
+
+
+def scrape_for(exporter: Exporter, seconds: float, random: Random, ledger: Ledger) -> float | None:
+    """Scrape at random intervals for so long; return after how many seconds there was an answer."""
+    began = time.monotonic()
+    end = began + seconds
+    answered = None
+    while time.monotonic() < end:
+        page = exporter.scrape()
+        if page is not None:
+            answered = answered or time.monotonic() - began
+            ledger.note(page)
+        time.sleep(min(random.random() * 0.15, max(0.0, end - time.monotonic())))
+    return answered
+
+
+def live_and_die(exporter: Exporter, start_up: float, random: Random, ledger: Ledger) -> tuple[float, bool]:
+    """Start, scrape, and kill at a random moment within some two start-ups of so many seconds.
+
+    Returns how long a start-up takes now, because on a machine that has become busy there would else
+    be no answer before any kill, and whether there was one.
+    """
+    seconds = random.random() * start_up * 2.2
+    exporter.start()
+    took = scrape_for(exporter, seconds, random, ledger)
+    exporter.kill()
+    return took or max(start_up, seconds), took is not None

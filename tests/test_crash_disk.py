@@ -49,7 +49,7 @@ def test_a_kill_at_each_sync_leaves_cursor_and_totals_of_one_commit(exporter: Ex
         pytest.skip("processes may not be traced here")
     chats, ledger = Chats(5), Ledger()
     killed = []
-    for nth in range(1, 13):
+    for nth in range(1, 25):
         kill = ["-e", f"trace={SYNCS}", "-e", f"inject={SYNCS}:signal=KILL:when={nth}"]
         for _ in range(20):
             folder.write(chats.line())
@@ -70,7 +70,7 @@ def test_a_kill_at_each_sync_leaves_cursor_and_totals_of_one_commit(exporter: Ex
             traces = {trace for trace, _ in counted_by_hand(folder.lines, length(folder)).counted}
             found = committed(crashed, traces)
             assert found == counted_by_hand(folder.lines, found.offset)
-    assert killed == [-signal.SIGKILL] * 12
+    assert killed == [-signal.SIGKILL] * 24
     exporter.start()
     until(lambda: shows(exporter, ledger, expected(folder.lines)), 20, exporter.log.read_text)
     assert ledger.falls == []

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from crash_exporter import Exporter, Ledger, until
+from crash_exporter import Exporter, Ledger, live_and_die, until
 from crash_folder import Folder, Writer
 from crash_recount import OF_READING, expected, totals
 
@@ -30,20 +30,6 @@ def writer(exporter: Exporter) -> Iterator[Writer]:
     found.stop()
 
 
-def scrape_for(exporter: Exporter, seconds: float, random: Random, ledger: Ledger) -> float | None:
-    """Scrape at random intervals for so long; return after how many seconds there was an answer."""
-    began = time.monotonic()
-    end = began + seconds
-    answered = None
-    while time.monotonic() < end:
-        page = exporter.scrape()
-        if page is not None:
-            answered = answered or time.monotonic() - began
-            ledger.note(page)
-        time.sleep(min(random.random() * 0.15, max(0.0, end - time.monotonic())))
-    return answered
-
-
 def test_after_fifty_kills_no_counter_fell_and_every_total_is_the_truth(exporter: Exporter, writer: Writer) -> None:
     random, ledger = Random(1), Ledger()
     began = time.monotonic()
@@ -52,13 +38,8 @@ def test_after_fifty_kills_no_counter_fell_and_every_total_is_the_truth(exporter
     exporter.kill()
     answered = 0
     for _ in range(KILLS):
-        exporter.start()
-        seconds = random.random() * start_up * 2.2
-        took = scrape_for(exporter, seconds, random, ledger)
-        exporter.kill()
-        # A machine that is busy now would otherwise see no answer before a kill from here on.
-        start_up = took or max(start_up, seconds)
-        answered += took is not None
+        start_up, seen = live_and_die(exporter, start_up, random, ledger)
+        answered += seen
     writer.stop()
     truth = expected(writer.folder.lines, but=OF_READING)
     exporter.start()
@@ -75,7 +56,7 @@ def test_after_fifty_kills_no_counter_fell_and_every_total_is_the_truth(exporter
         wrong = {name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name)}
         return "\n".join(f"{name}: {found.get(name)} should be {truth.get(name)}" for name in sorted(wrong))
 
-    until(arrived, 20, differences)
+    until(arrived, 60, differences)
     # Another look: it stays so.
     page = exporter.awaited()
     ledger.note(page)

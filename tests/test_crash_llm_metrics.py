@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from crash_exporter import Exporter, Ledger, until
+from crash_exporter import Exporter, Ledger, live_and_die, until
 from crash_recount import Samples, series
 from llm_metrics_store import POSTGRES, OnPostgresql, OnSqlite, Server, Store, postgresql, put_call, put_trace
 
@@ -201,16 +201,9 @@ def test_after_fifty_kills_every_total_of_two_databases_is_the_truth(exporter: E
     start_up = time.monotonic() - began
     exporter.kill()
     for kill in range(KILLS):
-        exporter.start()
         if kill % (KILLS // RESTARTS) == 1:
             writers[1].restart()
-        end = time.monotonic() + random.random() * start_up * 1.5
-        while time.monotonic() < end:
-            page = exporter.scrape()
-            if page is not None:
-                ledger.note(page)
-            time.sleep(min(random.random() * 0.15, max(0.0, end - time.monotonic())))
-        exporter.kill()
+        start_up, _ = live_and_die(exporter, start_up, random, ledger)
     for writer in writers:
         writer.stop()
     truth = dict(writers[0].totals + writers[1].totals)
@@ -227,7 +220,7 @@ def test_after_fifty_kills_every_total_of_two_databases_is_the_truth(exporter: E
         wrong = {name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name)}
         return "\n".join(f"{name}: {found.get(name)} should be {truth.get(name)}" for name in sorted(wrong))
 
-    until(arrived, 20, differences)
+    until(arrived, 60, differences)
     # Another look: it stays so.
     assert totals(exporter.awaited()) == truth
     assert ledger.falls == []

@@ -60,7 +60,8 @@ def test_bodies_are_bounded_before_and_after_decompression_and_so_is_the_memory(
         assert answer.status == 413
         assert b"20 MiB" in answer.body
     assert json.loads(unpacked_long.body)["code"] == 8
-    assert peak_of(exporter) - before < 2 * CAP
+    # A body as it came and unpacked, and what else is loaded by then; not the 200 MiB.
+    assert peak_of(exporter) - before < 2 * CAP + 8 * MIB
     assert exporter.value("agentgauge_bad_records_total", reason="too_large") in (0, 2)  # born at 0
     assert exporter.value("agentgauge_bad_records_total", reason="too_large") == 2
 
