@@ -122,6 +122,12 @@ def receiving(token: bytes = b"") -> Iterator[tuple[Receiver, int]]:
         receiver.close()
 
 
+def arrived(receiver: Receiver, many: int = 1) -> None:
+    """Wait until so many requests are to be read."""
+    with receiver._changed:
+        assert receiver._changed.wait_for(lambda: len(receiver._arrived) >= many, 10)
+
+
 def connect(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from otlp_stage import counted, receiving
+from otlp_stage import arrived, counted, receiving
 
 from exporters.span import Span
 
@@ -121,10 +121,10 @@ def test_the_sdk_sends_again_what_was_not_committed() -> None:
         provider.add_span_processor(SimpleSpanProcessor(exporter))
         ended = threading.Thread(target=provider.get_tracer("tests").start_span("work").end)
         ended.start()
-        receiver.wait(10)
+        arrived(receiver)
         first = receiver.poll().records
         receiver.seek({})  # the commit failed
-        receiver.wait(10)
+        arrived(receiver)
         second = receiver.poll().records
         receiver.poll()
         ended.join(10)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from otlp_stage import JSON, PROTOBUF, Answer, Counting, body, call, connect, counted, post, receiving, request
+from otlp_stage import JSON, PROTOBUF, Answer, Counting, arrived, body, call, connect, counted, post, receiving, request
 from serving import until
 
 from exporters.sources.otlp import http
@@ -32,12 +32,6 @@ def waiting() -> Iterator[tuple[Receiver, int]]:
 
 
 # Accepted means committed.
-
-
-def arrived(receiver: Receiver, many: int = 1) -> None:
-    """Wait until so many requests are to be read."""
-    with receiver._changed:
-        assert receiver._changed.wait_for(lambda: len(receiver._arrived) >= many, 10)
 
 
 def test_a_request_is_answered_when_the_next_poll_says_that_it_is_committed(
@@ -64,7 +58,7 @@ def test_a_request_whose_commit_failed_is_asked_to_come_again(
 ) -> None:
     receiver, port = waiting
     answer = pool.submit(post, port, body(call(1)))
-    receiver.wait(10)
+    arrived(receiver)
     receiver.poll()
 
     receiver.seek({})
@@ -84,7 +78,7 @@ def test_what_arrives_while_a_batch_is_committed_waits_for_the_next(
 ) -> None:
     receiver, port = waiting
     first = pool.submit(post, port, body(call(1)))
-    receiver.wait(10)
+    arrived(receiver)
     receiver.poll()
     second = pool.submit(post, port, body(call(2)))
     arrived(receiver)
@@ -299,7 +293,7 @@ def test_a_token_is_asked_for_and_compared_whole() -> None:
         assert receiver.poll().bad == {"unauthorized": 3}
         with ThreadPoolExecutor(1) as pool:
             answered = pool.submit(post, port, b"{}", JSON, Authorization=f"Bearer {TOKEN.decode()}")
-            receiver.wait(10)
+            arrived(receiver)
             receiver.poll()
             receiver.poll()
             assert answered.result(10).status == 200
