@@ -15,6 +15,8 @@ BODY_BYTES = 20 << 20
 HELD_BYTES = 64 << 20
 # Until a body has come. Clients give up after 10 s (OTEL_EXPORTER_OTLP_TIMEOUT).
 BODY_SECONDS = 15.0
+# Decompressed at once: little that unpacks to much is refused before there is much.
+_PIECE_BYTES = 1 << 20
 # Passed over of a body that is not wanted, so that its sender reads why and does not only see a broken pipe.
 _UNWANTED_BYTES = 64 << 20
 
@@ -144,19 +146,22 @@ class Upload:
             if inflate is None:
                 yield chunk
                 continue
-            rest = chunk
-            while rest:
-                if inflate.eof:  # gzip may have several members
-                    inflate = zlib.decompressobj(47)
+            rest, part = chunk, b""
+            # A piece that is full may have more behind it, without more to read.
+            while rest or len(part) == _PIECE_BYTES:
+                if inflate.eof:
+                    if not rest:
+                        break
+                    inflate = zlib.decompressobj(47)  # gzip may have several members
                 try:
-                    part = inflate.decompress(rest, BODY_BYTES + 1 - given)
+                    part = inflate.decompress(rest, _PIECE_BYTES)
                 except zlib.error:
                     why = f"the body is no {self._compression}, as its head says"
                     raise RefusedError(400, why, "compression") from None
                 given += len(part)
                 if given > BODY_BYTES:
                     raise RefusedError(413, _TOO_LARGE, "too_large")
-                rest = inflate.unused_data
+                rest = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
                 yield part
         if inflate is not None and received and not inflate.eof:
             raise RefusedError(400, f"the body's {self._compression} is cut off", "compression")
