@@ -71,11 +71,11 @@ class Traffic:
         root = {**base, "id": f"root-{self._number}", "type": "SPAN", "name": agent}
         calls = random.randint(0, 3)
         rows = [({**root, "parentObservationId": None}, 8.0)]
-        rows += [(self._call(base, root["id"], call, agent), random.randint(1, 40) / 8) for call in range(calls)]
+        rows += [(self._call(base, root["id"], call), random.randint(1, 40) / 8) for call in range(calls)]
         if random.random() < 0.5:
             tool = {**base, "id": f"tool-{self._number}", "type": "TOOL", "name": "search"}
             rows.append(({**tool, "parentObservationId": root["id"]}, 0.5))
-            self._add("agentgauge_tool_calls_total", gen_ai_tool_name="search", gen_ai_agent_name=agent, outcome="ok")
+            self._add("agentgauge_tool_calls_total", gen_ai_tool_name="search", outcome="ok")
         self._add("agentgauge_runs_total", gen_ai_agent_name=agent, outcome="ok")
         self._add("gen_ai_invoke_agent_duration_seconds_sum", 8.0, gen_ai_agent_name=agent)
         with self.project.lock:
@@ -90,11 +90,11 @@ class Traffic:
                 self._add("agentgauge_evaluation_score_count", gen_ai_evaluation_name="helpfulness")
                 self._add("agentgauge_evaluation_score_sum", value, gen_ai_evaluation_name="helpfulness")
 
-    def _call(self, base: Row, parent: str, call: int, agent: str) -> Row:
+    def _call(self, base: Row, parent: str, call: int) -> Row:
         random = self._random
         model, failed = random.choice(MODELS), random.random() < 0.1
         given, taken, cost = random.randint(1, 4000), random.randint(1, 500), random.randint(1, 64) / 1024
-        labels = {"gen_ai_operation_name": "chat", "gen_ai_request_model": model, "gen_ai_agent_name": agent}
+        labels = {"gen_ai_operation_name": "chat", "gen_ai_request_model": model}
         self._add("agentgauge_inference_calls_total", outcome="error" if failed else "ok", **labels)
         self._add("gen_ai_client_inference_usage_input_tokens_total", given, **labels)
         self._add("gen_ai_client_inference_usage_output_tokens_total", taken, **labels)
@@ -116,14 +116,7 @@ class Traffic:
         if row.get("model"):
             labels = {"gen_ai_operation_name": "chat", "gen_ai_request_model": row["model"]}
             error = "rate_limited" if row["level"] == "ERROR" else ""
-            agent = row["traceName"]
-            self._add(
-                "gen_ai_client_inference_duration_seconds_sum",
-                took,
-                gen_ai_agent_name=agent,
-                error_type=error,
-                **labels,
-            )
+            self._add("gen_ai_client_inference_duration_seconds_sum", took, error_type=error, **labels)
         if self._random.random() < 0.1:
             self.project.observations.append(put)
 
@@ -161,11 +154,13 @@ def project() -> Iterator[Langfuse]:
 
 
 def exact(page: Samples) -> dict[str, float]:
-    """What has to be the truth; whether a score that came after its trace still knows its agent does not."""
+    """What has to be the truth. Whether what came after its trace had settled still knows its agent does not: that
+    is remembered in memory only."""
     found: Counter[str] = Counter()
     for name, value in page.items():
         if value and name.split("{")[0] in EXACT:
-            found[_AGENT.sub("", name) if name.startswith("agentgauge_eval") else name] += value  # type: ignore[assignment]
+            of_run = name.startswith(("agentgauge_runs", "gen_ai_invoke_agent"))
+            found[name if of_run else _AGENT.sub("", name)] += value  # type: ignore[assignment]
     return dict(found)
 
 
