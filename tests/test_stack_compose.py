@@ -267,12 +267,14 @@ def test_a_database_is_mounted_with_its_folder_and_a_receiver_listens_for_the_ou
     (tmp_path / "db").mkdir()
     (tmp_path / "db" / "msgtrace.db").touch()
     given = f"msgtrace://{tmp_path}/db/msgtrace.db?wait=5s otlp://127.0.0.1:4320?name=sdk"
-    assert compose.up(told(tmp_path, TRACE_SOURCES=given)) == 1
+    prices = tmp_path / "prices.yml"
+    assert compose.up(told(tmp_path, TRACE_SOURCES=given, AGENTGAUGE_PRICES=str(prices))) == 1
     exporter = json.loads((tmp_path / "home" / "compose.override.json").read_text())["services"]["exporter"]
     assert exporter["environment"] == {
-        "TRACE_SOURCES": f"msgtrace://{tmp_path}/db/msgtrace.db?wait=5s otlp://0.0.0.0:4320?name=sdk"
+        "TRACE_SOURCES": f"msgtrace://{tmp_path}/db/msgtrace.db?wait=5s otlp://0.0.0.0:4320?name=sdk",
+        "AGENTGAUGE_PRICES": str(prices),
     }
-    assert exporter["volumes"] == [f"{tmp_path}/db:{tmp_path}/db:ro"]
+    assert exporter["volumes"] == [f"{tmp_path}/db:{tmp_path}/db:ro", f"{prices}:{prices}:ro"]
     assert exporter["ports"] == ["127.0.0.1:4320:4320"]
 
 

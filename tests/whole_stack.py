@@ -21,11 +21,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporters.catalogue.metrics import METRICS
 from exporters.stack.debian import program
+from exporters.stack.settings import DEMO_PORTS, PORTS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # Below the ports that the kernel gives out by itself: these stay free while a week of history is written.
 _PORTS = range(20_000, 32_000)
-_MAKES_OWN = re.compile(r"TRACE|AGENTGAUGE|XDG|PROMETHEUS|GRAFANA|GF_|PORTAL|EXPORTER|STREAMLIT|MAKE|MFLAGS|DOCKER")
+_MAKES_OWN = re.compile(
+    r"TRACE|AGENTGAUGE|XDG|DEMO|LANGFUSE|PROMETHEUS|GRAFANA|GF_|PORTAL|EXPORTER|STREAMLIT|MAKE|MFLAGS|DOCKER"
+)
 
 
 def free_ports(count: int) -> list[int]:
@@ -103,11 +106,10 @@ def has_data(answer: dict[Labels, Any]) -> bool:
 class Stack:
     """A stack under a folder: what `make` says of it, where its parts are, which processes are its."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.home = folder / "home"
-        self.ports = dict(
-            zip(("EXPORTER_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "PORTAL_PORT"), free_ports(4), strict=True)
-        )
+        names = [*PORTS, *DEMO_PORTS]
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         kept = {name: value for name, value in os.environ.items() if not _MAKES_OWN.match(name)}
         self.environment = kept | {
             "HOME": str(folder),
@@ -115,6 +117,7 @@ class Stack:
             "AGENTGAUGE_HOME": str(self.home),
             "AGENTGAUGE_STACK": "processes",
             **{name: str(number) for name, number in self.ports.items()},
+            **settings,
         }
         self.prometheus = Prometheus(self.url("PROMETHEUS_PORT"))
 
@@ -164,9 +167,9 @@ class Stack:
 
 
 @contextlib.contextmanager
-def stack(folder: Path) -> Iterator[tuple[Stack, subprocess.CompletedProcess[str]]]:
+def stack(folder: Path, **settings: str) -> Iterator[tuple[Stack, subprocess.CompletedProcess[str]]]:
     """`make up`, and `make down` whatever happens; yield the stack and what `make up` said."""
-    started = Stack(folder)
+    started = Stack(folder, **settings)
     try:
         yield started, started.make("up")
     finally:

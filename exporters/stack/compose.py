@@ -105,9 +105,10 @@ def _write_override(settings: Settings) -> None:
     received = [url for url in settings.sources if urlsplit(url).scheme == "otlp"]
     located = [(_received(url), None) if url in received else locate(url) for url in settings.sources]
     read = [folder for _, folder in located if folder]
+    prices = _price_files(settings)
     exporter: dict[str, object] = {
-        "environment": {"TRACE_SOURCES": " ".join(url for url, _ in located)},
-        "volumes": [f"{folder}:{folder}:ro" for folder in dict.fromkeys(read)],
+        "environment": {"TRACE_SOURCES": " ".join(url for url, _ in located), **prices},
+        "volumes": [f"{path}:{path}:ro" for path in dict.fromkeys([*map(str, read), *prices.values()])],
     }
     if received:
         exporter["ports"] = [f"{urlsplit(url).hostname}:{_port(url)}:{_port(url)}" for url in received]
@@ -115,6 +116,12 @@ def _write_override(settings: Settings) -> None:
     if read and (owner := read[0].stat()).st_uid:
         exporter["user"] = f"{owner.st_uid}:{owner.st_gid}"
     write_private(path, json.dumps({"services": {"exporter": exporter}}, indent=2))
+
+
+def _price_files(settings: Settings) -> dict[str, str]:
+    """Return the files of prices that are set, by the name of the setting."""
+    names = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES")
+    return {name: str(Path(settings.env[name]).expanduser().resolve()) for name in names if settings.env.get(name)}
 
 
 def _received(url: str) -> str:
@@ -137,7 +144,7 @@ def _of_every_kind(settings: Settings) -> dict[str, object]:
     options = [word for store in stores for word in ("--store", store)]
     return {
         "exporter": {"environment": {**keys, "TRACE_SOURCES": " ".join((*past, *present))}},
-        "demo-past": {"command": ["demo", str(folder), "--history", "7d", "--once", *options]},
+        "demo-past": {"command": ["demo", str(folder), "--history", settings.history, "--once", *options]},
         "demo-counters": {"environment": {"PAST_SOURCES": " ".join(past)}},
         "demo": {"command": ["demo", str(folder), *options], "environment": keys},
     }

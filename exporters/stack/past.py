@@ -9,8 +9,6 @@ from pathlib import Path
 from exporters.stack.parts import INSTANCE, demo_stores
 from exporters.stack.settings import Settings, StackError, database_urls, folder_url
 
-HISTORY = "7d"
-
 
 def write(settings: Settings, env: Mapping[str, str]) -> None:
     """Write the demo's past, and its counters at their own times into Prometheus' empty data directory.
@@ -24,9 +22,13 @@ def write(settings: Settings, env: Mapping[str, str]) -> None:
         return
     agentgauge = (sys.executable, "-m", "exporters")
     if not settings.demo.exists():
-        print(f"Writing the demo's past ({HISTORY}) ...", flush=True)
+        print(f"Writing the demo's past ({settings.history}) ...", flush=True)
         draft = _fresh(settings.home / "demo.draft")
-        _run(settings, env, [*agentgauge, "demo", str(draft), "--history", HISTORY, "--once", *demo_stores(settings)])
+        _run(
+            settings,
+            env,
+            [*agentgauge, "demo", str(draft), "--history", settings.history, "--once", *demo_stores(settings)],
+        )
         draft.rename(settings.demo)
     data = settings.home / "prometheus" / "data"
     if not data.exists():

@@ -32,7 +32,8 @@ class Settings:
 
     `home` holds state, logs and generated configuration, and survives `down`. `env` is the
     process environment over `env_file`. `demo` is where the demo writes, and None when real
-    stores are read; `stores` are the stores that it writes to besides, as its option names them.
+    stores are read; `stores` are the stores that it writes to besides, as its option names them,
+    and `history` is the length of the past that it writes first.
     """
 
     home: Path
@@ -44,6 +45,7 @@ class Settings:
     mode: str
     patience: float
     stores: tuple[str, ...] = ()
+    history: str = "7d"
 
     def url(self, port: str, path: str = "") -> str:
         """Return the address of what listens on `port` (a name in PORTS), as this machine reaches it."""
@@ -90,6 +92,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         sources=sources,
         demo=demo,
         stores=stores,
+        history=env.get("DEMO_HISTORY") or "7d",
         mode=mode,
         patience=_number(env, "AGENTGAUGE_WAIT", 180, most=86400),
     )
