@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from exporters.aggregate import Aggregate
+from exporters.database import DATABASE, damaged
 from exporters.days import month_before, zone_of
 from exporters.exposition import page
 from exporters.health import Health
@@ -22,7 +23,7 @@ from exporters.scrapers import Scrapers
 from exporters.settling import Settling
 from exporters.sources import Batch, Source, SourceError, Translated
 from exporters.span import Span
-from exporters.state import DATABASE, Change, State, ZoneChangedError, damaged
+from exporters.state import Change, State, ZoneChangedError
 
 POLL_SECONDS = 5.0
 # How often what waits for its trace is looked at.
