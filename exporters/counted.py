@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from exporters.runs import Closed
+from exporters.open_traces import Closed
 
 SCHEMA = """
 -- JSON strings, each with a comma after it, so that more can be put behind without reading.

@@ -18,12 +18,13 @@ from exporters.ledger import Ledger
 from exporters.lock import StateError, StateInUseError
 from exporters.pricing import Prices
 from exporters.reconcile import Reconciliation
-from exporters.runs import OpenTrace, Outcome, Runs
+from exporters.runs import Runs
 from exporters.scrapers import Scrapers
 from exporters.settling import Settling
 from exporters.sources import Batch, Source, SourceError, Translated
 from exporters.span import Span
 from exporters.state import Change, State, ZoneChangedError
+from exporters.trace import OpenTrace, Outcome
 
 POLL_SECONDS = 5.0
 # How often what waits for its trace is looked at.
@@ -86,7 +87,7 @@ class Runner:
             for source in sources
         }
         self._settling = {
-            source.name: Settling(source.settles, self._runs[source.name].awaited)
+            source.name: Settling(source.settles, self._runs[source.name].traces.awaited)
             for source in sources
             if source.settles is not None
         }
@@ -204,7 +205,7 @@ class Runner:
 
     def open_traces(self, source: str) -> Mapping[str, OpenTrace]:
         """Return the traces of a source that have not ended."""
-        return self._runs[source].open
+        return self._runs[source].traces.open
 
     def _follow(self, source: Source) -> None:
         """Read one source on and on; no trouble with it ends this, or reaches another source."""
@@ -277,7 +278,7 @@ class Runner:
 
     def _commit(self, source: Source, batch: Batch, found: Translated, *, last: bool = False) -> None:
         """Count a batch and commit it; `last` says that no other will come. Raises StateError."""
-        name, runs, totals = source.name, self._runs[source.name], self.aggregate
+        name, traces, totals = source.name, self._runs[source.name].traces, self.aggregate
         now, settling = self._now(), self._settling.get(source.name)
         self._pair(name, batch, found.spans, now, last=last)
         if found.records:
@@ -291,7 +292,7 @@ class Runner:
         if catches_up:
             totals.catch_up(name)
         waits = settling is not None and settling.changed
-        if not (batch.cursor or runs.changed or totals.changed or catches_up or waits):
+        if not (batch.cursor or traces.changed or totals.changed or catches_up or waits):
             return
         began = time.perf_counter()
         # What does not outlive the process is not even written out.
@@ -299,10 +300,10 @@ class Runner:
         change = Change(
             source=name,
             cursor=batch.cursor,
-            open=runs.changes() if self._lasting else {},
-            closed=runs.closed,
+            open=traces.changes() if self._lasting else {},
+            closed=traces.closed,
             caught_up=name in totals.caught_up,
-            newest=runs.newest,
+            newest=traces.newest,
             ledger=self.ledger.changes() if self._lasting else (),
             since=now - source.since if source.since else 0.0,
             waiting=settling.changes() if settling is not None else None,
@@ -310,7 +311,7 @@ class Runner:
         self._open_or_raise().commit(change, blobs)
         totals.committed(blobs)
         self.ledger.committed()
-        runs.committed()
+        traces.committed()
         # Where this source goes back to after a trouble of its own.
         for part, value in batch.cursor.items():
             if value:
@@ -352,7 +353,7 @@ class Runner:
 
     def _tell(self, source: Source, batch: Batch) -> None:
         """Say on the page how a source is doing."""
-        name, now, newest = source.name, self._now(), self._runs[source.name].newest
+        name, now, newest = source.name, self._now(), self._runs[source.name].traces.newest
         self._problems[name] = self._shown[name] = batch.problem
         tell = self.health.set
         self.health.failed(name, batch.retries)
@@ -371,7 +372,7 @@ class Runner:
     def _tell_open(self, name: str) -> None:
         """Say on the page whether a source's totals are on it, and what of it has not ended, or waits."""
         self.health.set("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
-        self.health.set("agentgauge_open_runs", len(self._runs[name].open), name)
+        self.health.set("agentgauge_open_runs", len(self._runs[name].traces.open), name)
         if name in self._settling:
             self.health.set("agentgauge_waiting_spans", self._settling[name].spans, name)
 
@@ -448,7 +449,7 @@ class Runner:
         self._live = set()
         self.aggregate.caught_up = set(self._caught_up)
         for name, committed in found.items():
-            self._runs[name].restore(committed.open, committed.newest)
+            self._runs[name].traces.restore(committed.open, committed.newest)
             if name in self._settling:
                 self._settling[name].restore(committed.waiting)
             self._cursors[name] = committed.cursor

@@ -14,8 +14,9 @@ from exporters.aggregate import Key
 from exporters.counted import Counted
 from exporters.database import DATABASE, VERSION, WRONG, connect, said
 from exporters.lock import StateError, lock
-from exporters.runs import Closed, OpenTrace
+from exporters.open_traces import Closed
 from exporters.settling import Arrived, Changes
+from exporters.trace import OpenTrace
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_trace = msgspec.msgpack.Decoder(OpenTrace).decode

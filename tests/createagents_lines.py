@@ -12,8 +12,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from exporters.aggregate import PLANS, Aggregate, Counter
 from exporters.exposition import page
 from exporters.pricing import Prices
-from exporters.runs import IDLE_SECONDS, OpenTrace, Outcome, Runs
+from exporters.runs import IDLE_SECONDS, Runs
 from exporters.sources.createagents import translate
+from exporters.trace import OpenTrace, Outcome
 
 # 2025-12-06T14:00:00Z: where the seconds of `line` count from.
 START = 1765029600.0
@@ -81,18 +82,18 @@ class Exporter:
     def take(self, outcome: Outcome) -> Outcome:
         self.aggregate.add("s", outcome.ended)
         self.repeated += outcome.repeated
-        for trace, closed in self.runs.closed.items():
+        for trace, closed in self.runs.traces.closed.items():
             before = [] if closed.complete else self.counted.get(trace, [])
             self.counted[trace] = before + list(closed.spans)
-        self.open = (_encode(self.runs.open), self.runs.newest)
-        self.runs.committed()
+        self.open = (_encode(self.runs.traces.open), self.runs.traces.newest)
+        self.runs.traces.committed()
         self.aggregate.committed(self.aggregate.blobs())
         return outcome
 
     def restart(self) -> None:
         """Begin anew from what is committed, as the state keeps it: as after a crash or a rollback."""
         self.runs = Runs(self.prices, self._recall, idle=self.idle)
-        self.runs.restore(_decode(self.open[0]), self.open[1])
+        self.runs.traces.restore(_decode(self.open[0]), self.open[1])
         cells = [(key, cell.blob) for key, cell in self.aggregate.cells.items() if cell.blob is not None]
         self.aggregate = Aggregate(lambda: self.now)
         self.aggregate.restore(cells)

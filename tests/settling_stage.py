@@ -7,9 +7,10 @@ import msgspec
 
 from exporters.aggregate import PLANS, Aggregate, Counter
 from exporters.pricing import Prices
-from exporters.runs import IDLE_SECONDS, OpenTrace, Outcome, Runs
+from exporters.runs import IDLE_SECONDS, Runs
 from exporters.settling import Arrived, Settling
 from exporters.span import Span
+from exporters.trace import OpenTrace, Outcome
 
 # 2025-12-06T14:00:00Z: where the seconds of the spans count from.
 START = 1765029600.0
@@ -68,7 +69,7 @@ class Stage:
 
     def _begin(self) -> None:
         self.runs = Runs(Prices(), self.counted.get, idle=IDLE_SECONDS)
-        self.settling = Settling(SETTLES, self.runs.awaited)
+        self.settling = Settling(SETTLES, self.runs.traces.awaited)
 
     def read(self, *spans: Span, at: float = 0.0, live: bool = True, commit: bool = True) -> list[Span]:
         """Read a batch `at` seconds after START; return what is counted."""
@@ -99,7 +100,7 @@ class Stage:
         return outcome.ended
 
     def _commit(self) -> None:
-        for trace, closed in self.runs.closed.items():
+        for trace, closed in self.runs.traces.closed.items():
             before = [] if closed.complete else self.counted.get(trace, [])
             self.counted[trace] = before + list(closed.spans)
         changes = self.settling.changes()
@@ -107,15 +108,15 @@ class Stage:
             # One that came and went between two commits was never written.
             self.rows.pop(number, None)
         self.rows.update((number, _encode(spans)) for number, spans in changes.new.items())
-        self.open = _encode((self.runs.open, self.runs.newest))
-        self.runs.committed()
+        self.open = _encode((self.runs.traces.open, self.runs.traces.newest))
+        self.runs.traces.committed()
         self.aggregate.committed(self.aggregate.blobs())
         self._kept = (self.repeated, self.wrappers, self.adrift, len(self.spans))
 
     def restart(self) -> None:
         """Begin anew from what is committed, as after a crash or a failed commit."""
         self._begin()
-        self.runs.restore(*_decode(self.open))
+        self.runs.traces.restore(*_decode(self.open))
         self.settling.restore({number: _decode_row(row) for number, row in self.rows.items()})
         self.repeated, self.wrappers, self.adrift, kept = self._kept
         del self.spans[kept:]

@@ -248,7 +248,7 @@ def test_pitfall_4_never_ending_traces_are_abandoned_after_the_limit():
     assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"abandoned": 1}
     assert exporter.samples("agentgauge_inference_errors_total", "error_type") == {"abandoned": 1}
     assert exporter.total("gen_ai_invoke_agent_duration_seconds_count") is None
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 def test_pitfall_5_nested_durations_are_summed_within_one_kind_only():
@@ -368,7 +368,7 @@ def test_pitfall_8_deletion_rewrites_replay_what_was_counted_and_add_nothing():
     exporter.restart()
     exporter.read(*lines[3:], *lines[:3])
     assert exporter.totals() == before
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
     # Three ends, shown twice more.
     assert exporter.repeated == 6
 
@@ -658,7 +658,7 @@ def test_whatever_a_hostile_line_says_the_totals_stay_a_page_that_can_be_parsed(
     exporter.read(*records, now=0)
     exporter.restart()
     exporter.sweep(4102444800 - START)
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
     exporter.samples("agentgauge_runs_total")
 
 

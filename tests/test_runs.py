@@ -7,8 +7,9 @@ from createagents_lines import START, Exporter, line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporters.open_traces import HELD_IN_ALL, OPEN_TRACES, SPANS_A_TRACE
 from exporters.pricing import Prices
-from exporters.runs import HELD_IN_ALL, HELD_SECONDS, IDLE_SECONDS, OPEN_TRACES, SPANS_A_TRACE, Runs
+from exporters.runs import HELD_SECONDS, IDLE_SECONDS, Runs
 from exporters.sources.createagents import translate
 from exporters.span import Span
 
@@ -74,7 +75,7 @@ def test_a_run_is_the_same_however_its_lines_are_read(size, restart):
     assert exporter.total("agentgauge_run_tokens_sum") == 12
     # gpt-4o-mini: USD 0.15 for a million input tokens.
     assert exporter.total("agentgauge_run_cost_usd_sum") == pytest.approx(12 * 0.15e-6)
-    assert (exporter.runs.open, exporter.repeated) == ({}, 0)
+    assert (exporter.runs.traces.open, exporter.repeated) == ({}, 0)
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -89,7 +90,7 @@ def test_lines_before_the_end_of_a_run_may_come_in_any_order(restart):
             if restart:
                 exporter.restart()
         exporter.read(RUN[-1])
-        assert (exporter.totals(), exporter.repeated, exporter.runs.open) == (whole.totals(), 0, {})
+        assert (exporter.totals(), exporter.repeated, exporter.runs.traces.open) == (whole.totals(), 0, {})
 
 
 def test_a_run_of_which_only_the_end_is_known_has_the_calls_before_it():
@@ -173,7 +174,7 @@ def test_a_call_belongs_to_the_nearest_run_above_it():
     assert by_agent(exporter, "agentgauge_run_tokens_sum") == {"Outer": 11, "Inner": 1100}
     assert by_agent(exporter, "gen_ai_invoke_agent_inference_calls_sum") == {"Outer": 2, "Inner": 2}
     assert by_agent(exporter, "gen_ai_invoke_agent_tool_calls_sum") == {"Outer": 1, "Inner": 1}
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 def test_parallel_runs_of_one_trace_keep_their_calls_apart_also_over_a_restart():
@@ -225,7 +226,7 @@ def test_a_held_end_is_counted_when_nothing_more_came():
     # Said again after that, it is one that was counted.
     exporter.read(run_end(200, status="error", error_type="ChatException", error_message="timed out"))
     assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"_OTHER": 1}
-    assert (exporter.repeated, exporter.runs.open) == (1, {})
+    assert (exporter.repeated, exporter.runs.traces.open) == (1, {})
 
 
 def test_a_held_end_of_one_run_keeps_no_other_run_open_for_ever():
@@ -233,7 +234,7 @@ def test_a_held_end_of_one_run_keeps_no_other_run_open_for_ever():
     exporter.read(run_start(0), run_start(0, "other"), held(2), now=2)
     exporter.sweep(3 + IDLE_SECONDS)
     assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"_OTHER": 1, "abandoned": 1}
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 # A run that does not end.
@@ -261,7 +262,7 @@ def test_a_backlog_is_swept_by_its_own_clock_an_hour_of_it_at_a_time():
             exporter.read(run_end(1900, "r1800", trace="t1800"))
     # It was swept at 0, 4000 and 9000, an hour apart: idle were those touched before 400, and before 5400.
     assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"abandoned": 3}
-    assert list(exporter.runs.open) == ["t6000", "t9000"]
+    assert list(exporter.runs.traces.open) == ["t6000", "t9000"]
 
 
 def test_a_file_that_is_read_after_a_newer_one_loses_no_run_of_a_backlog():
@@ -285,14 +286,14 @@ def test_a_call_of_which_only_the_request_is_known_is_waited_for():
     assert exporter.samples("agentgauge_inference_calls_total", "outcome") == {"ok": 1, "error": 0}
     exporter.sweep(3 + IDLE_SECONDS)
     assert exporter.samples("agentgauge_inference_calls_total", "outcome") == {"ok": 1, "error": 0}
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 def test_a_clock_that_runs_ahead_keeps_no_run_open_for_ever():
     exporter = Exporter()
     exporter.read(run_start(50_000_000), now=0)
     exporter.sweep(1 + IDLE_SECONDS)
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 @pytest.mark.parametrize("behind", [0, 2 * IDLE_SECONDS, 20 * 365 * 86400])
@@ -313,7 +314,7 @@ def test_a_backlog_s_runs_are_idle_by_their_own_times():
     exporter.read(run_start(-2 * IDLE_SECONDS), run_start(-1, trace="t2"), now=0)
     exporter.sweep(0)
     assert exporter.samples("agentgauge_run_errors_total", "error_type") == {"abandoned": 1}
-    assert list(exporter.runs.open) == ["t2"]
+    assert list(exporter.runs.traces.open) == ["t2"]
 
 
 def test_a_held_end_of_a_host_whose_clock_is_behind_is_held_for_as_long():
@@ -348,7 +349,7 @@ def test_what_comes_of_a_run_after_it_was_abandoned_is_counted_as_calls_only():
     assert exporter.samples("agentgauge_inference_calls_total", "outcome") == {"ok": 1, "error": 1}
     assert exporter.samples("agentgauge_tool_calls_total", "outcome") == {"ok": 1, "error": 0}
     assert exporter.samples("agentgauge_runs_total", "outcome") == {"ok": 0, "error": 1}
-    assert (exporter.repeated, exporter.runs.open) == (2, {})
+    assert (exporter.repeated, exporter.runs.traces.open) == (2, {})
     assert exporter.counted["trace-1"] == ["c1", "r", "c2", "t"]
 
 
@@ -363,19 +364,19 @@ def test_a_late_tool_result_is_counted_after_the_end_of_its_run():
     exporter.read(tool_result(6, "t"), run_end(5))
     assert exporter.samples("agentgauge_tool_calls_total", "outcome") == {"ok": 1, "error": 0}
     assert exporter.samples("agentgauge_runs_total", "outcome") == {"ok": 1, "error": 0}
-    assert (exporter.repeated, exporter.runs.open) == (2, {})
+    assert (exporter.repeated, exporter.runs.traces.open) == (2, {})
 
 
 def test_a_call_that_begins_and_ends_after_its_run_is_counted_once():
     exporter = Exporter()
     exporter.read(run_start(0), run_end(5))
     exporter.read(request(6, "c"))
-    assert list(exporter.runs.open) == ["trace-1"]
+    assert list(exporter.runs.traces.open) == ["trace-1"]
     exporter.read(response(7, "c"))
     exporter.sweep(8 + IDLE_SECONDS)
     assert exporter.samples("agentgauge_inference_calls_total", "outcome") == {"ok": 1, "error": 0}
     assert exporter.samples("agentgauge_runs_total", "outcome") == {"ok": 1, "error": 0}
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 def test_a_trace_id_that_is_used_again_is_a_run_more():
@@ -388,7 +389,7 @@ def test_a_trace_id_that_is_used_again_is_a_run_more():
     exporter.restart()
     exporter.read(*RUN, run_start(100, "r2"), response(101, "c2"), run_end(102, "r2"))
     assert exporter.totals() == before
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 def test_a_trace_id_that_is_used_again_and_replayed_in_between_is_counted_once():
@@ -423,9 +424,9 @@ def test_no_more_traces_are_open_than_the_bound_and_the_oldest_is_given_up():
     runs = Runs(Prices(), lambda _: None)
     starts = [Span("run", False, f"t{number}", "r", time=START + number / 1000) for number in range(OPEN_TRACES + 5)]
     outcome = runs.add(starts, START + 100)
-    assert len(runs.open) == OPEN_TRACES
+    assert len(runs.traces.open) == OPEN_TRACES
     assert [(span.trace_id, span.error) for span in outcome.ended] == [(f"t{n}", "abandoned") for n in range(5)]
-    assert sorted(runs.closed) == ["t0", "t1", "t2", "t3", "t4"]
+    assert sorted(runs.traces.closed) == ["t0", "t1", "t2", "t3", "t4"]
 
 
 def test_all_open_traces_together_hold_no_more_than_the_bound_and_the_oldest_is_given_up():
@@ -435,14 +436,14 @@ def test_all_open_traces_together_hold_no_more_than_the_bound_and_the_oldest_is_
     for trace in range(traces + 2):
         calls = [Span("tool", False, f"t{trace}", f"c{n}", time=START + trace, agent=f"a{trace}") for n in range(1000)]
         ended += runs.add(calls, START + 1000).ended
-        runs.committed()
-    assert len(runs.open) == traces
+        runs.traces.committed()
+    assert len(runs.traces.open) == traces
     assert {(span.agent, span.error) for span in ended} == {("a0", "no_response"), ("a1", "no_response")}
     assert len(ended) == 2000
-    runs.restore(dict(list(runs.open.items())[:5]), START)
-    assert runs._size == 5 * 8 * 1000
+    runs.traces.restore(dict(list(runs.traces.open.items())[:5]), START)
+    assert runs.traces._size == 5 * 8 * 1000
     runs.sweep(START + 10 * IDLE_SECONDS)
-    assert (runs._size, runs._sizes, runs.open) == (0, {}, {})
+    assert (runs.traces._size, runs.traces._sizes, runs.traces.open) == (0, {}, {})
 
 
 @pytest.mark.parametrize("kind", ["tool", "run"])
@@ -451,7 +452,7 @@ def test_a_trace_of_which_too_much_does_not_end_is_closed(kind):
     begun = [Span(kind, False, "t", f"c{n}", time=START) for n in range(SPANS_A_TRACE + 1)]
     outcome = runs.add(begun, START + 1)
     assert len(outcome.ended) == SPANS_A_TRACE + 1
-    assert runs.open == {}
+    assert runs.traces.open == {}
     # What comes of it after all was counted already.
     runs = Runs(Prices(), lambda _: spans)
     spans = [span.span_id for span in outcome.ended]
@@ -464,9 +465,9 @@ def test_the_parents_of_one_trace_are_remembered_in_bounded_number():
     runs.add([Span("run", False, "t", "r1", time=START), Span("run", False, "t", "r2", "r1", time=START)], START)
     for begin in range(0, 5 * SPANS_A_TRACE, 1000):
         runs.add([Span("tool", True, "t", f"c{begin + n}", "r2", time=START) for n in range(1000)], START)
-        runs.committed()
-    assert len(runs.open["t"].parents) <= SPANS_A_TRACE + 1000
-    assert runs.open["t"].runs["r2"].tool_calls == 5 * SPANS_A_TRACE
+        runs.traces.committed()
+    assert len(runs.traces.open["t"].parents) <= SPANS_A_TRACE + 1000
+    assert runs.traces.open["t"].runs["r2"].tool_calls == 5 * SPANS_A_TRACE
 
 
 def test_a_trace_of_a_million_calls_remembers_a_bounded_number_of_them():
@@ -475,7 +476,7 @@ def test_a_trace_of_a_million_calls_remembers_a_bounded_number_of_them():
     for begin in range(0, 5 * SPANS_A_TRACE, 1000):
         calls = [Span("tool", True, "t", f"c{begin + n}", "r", START) for n in range(1000)]
         assert len(runs.add(calls, START).ended) == 1000
-        assert len(runs.open["t"].counted) <= SPANS_A_TRACE
+        assert len(runs.traces.open["t"].counted) <= SPANS_A_TRACE
     # The newest are known.
     assert runs.add([Span("tool", True, "t", f"c{5 * SPANS_A_TRACE - 1}", "r", START)], START).repeated == 1
 
@@ -487,7 +488,7 @@ def test_a_trace_of_more_calls_than_are_held_in_memory_is_remembered_whole():
     for begin in range(0, len(calls), 1000):
         exporter.read(*calls[begin : begin + 1000])
     exporter.read(run_end(100))
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
     before = exporter.totals()
 
     outcome = exporter.read(run_start(0), *calls, run_end(100))
@@ -501,9 +502,10 @@ def test_a_rollback_forgets_what_was_added_since_the_commit():
     exporter = Exporter()
     exporter.read(run_start(0))
     exporter.runs.add([Span("run", True, "trace-1", "r", time=START + 3)], START + 3)
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
     exporter.restart()
-    assert (list(exporter.runs.open), exporter.runs.changed, exporter.runs.closed) == (["trace-1"], set(), {})
+    traces = exporter.runs.traces
+    assert (list(traces.open), traces.changed, traces.closed) == (["trace-1"], set(), {})
     exporter.read(run_end(5))
     assert exporter.samples("agentgauge_runs_total", "outcome") == {"ok": 1, "error": 0}
 
@@ -567,7 +569,7 @@ def test_any_split_into_batches_with_restarts_between_them_gives_the_same_totals
         begin = end
     for exporter in (whole, parts):
         exporter.sweep(10 * IDLE_SECONDS)
-        assert exporter.runs.open == {}
+        assert exporter.runs.traces.open == {}
     assert parts.totals() == whole.totals()
     assert parts.repeated == whole.repeated
     assert {trace: set(spans) for trace, spans in parts.counted.items()} == {
@@ -587,7 +589,7 @@ def test_a_store_that_is_read_a_second_time_adds_nothing(records, restart):
     exporter.read(*records)
     exporter.sweep(20 * IDLE_SECONDS)
     assert exporter.totals() == before
-    assert exporter.runs.open == {}
+    assert exporter.runs.traces.open == {}
 
 
 def endless(at: float) -> Span:

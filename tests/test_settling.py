@@ -28,7 +28,7 @@ def test_a_trace_is_settled_when_it_is_whole_and_was_quiet() -> None:
     counted = stage.read(at=1.0)
     assert agents(counted) == {"c": "planner", "x": "planner", "r": "planner"}
     assert taken(counted) == {"r": (1, 1, 7)}
-    assert (stage.settling.waiting, stage.settling.spans, stage.runs.open, stage.rows) == ({}, 0, {}, {})
+    assert (stage.settling.waiting, stage.settling.spans, stage.runs.traces.open, stage.rows) == ({}, 0, {}, {})
     assert (stage.repeated, stage.adrift, stage.wrappers) == (0, 0, 0)
 
 
@@ -81,7 +81,7 @@ def test_an_open_trace_that_was_not_asked_after_is_when_something_older_is_read_
     # Newer than all that was counted; and it keeps the trace open, for what it hangs on has not come.
     stage.read(call("d", "gone", at=50.0), at=60)
     stage.read(at=70)
-    assert (list(stage.runs.open), stage.runs.open["t"].unasked) == (["t"], START + 50)
+    assert (list(stage.runs.traces.open), stage.runs.traces.open["t"].unasked) == (["t"], START + 50)
     assert stage.whole(call("c", at=2.0)) == []
     assert stage.repeated == 1
 
@@ -93,14 +93,14 @@ def test_what_is_read_again_is_not_counted_again() -> None:
     for _ in range(2):
         assert stage.whole(*TRACE) == []
         stage.restart()
-    assert (stage.totals(), stage.repeated, stage.runs.open) == (before, 6, {})
+    assert (stage.totals(), stage.repeated, stage.runs.traces.open) == (before, 6, {})
 
 
 def test_a_trace_without_a_run_is_let_go_at_once() -> None:
     stage = Stage()
     counted = stage.whole(call("a", tokens=1), call("b", tokens=2, trace_id="t2"))
     assert {s.span_id: s.parent_id for s in counted} == {"a": "", "b": ""}
-    assert (stage.runs.open, stage.counted) == ({}, {"t": ["a"], "t2": ["b"]})
+    assert (stage.runs.traces.open, stage.counted) == ({}, {"t": ["a"], "t2": ["b"]})
 
 
 # A trace that does not become whole.
@@ -126,7 +126,7 @@ def test_a_long_run_has_what_its_calls_took_that_were_counted_before_it_came(res
     assert agents(counted) == {"c1": "", "x": "", "c2": "", "c3": "planner", "r": "planner"}
     # Three calls and a tool; c2 has no usage, so nobody knows what the run took.
     assert taken(counted) == {"r": (3, 1, None)}
-    assert stage.runs.open == {}
+    assert stage.runs.traces.open == {}
     # The calls and the tool that did not wait for it; the part is not counted.
     assert stage.adrift == 3
 
@@ -172,7 +172,7 @@ def test_a_trace_whose_root_is_in_another_store_is_settled_when_it_is_due() -> N
     assert stage.adrift == 1
     # Whether the browser is a run that repeats the usage is not known until it is given up.
     stage.sweep(11 + IDLE_SECONDS)
-    assert stage.runs.open == {}
+    assert stage.runs.traces.open == {}
 
 
 # What comes late.
@@ -183,7 +183,7 @@ def test_a_late_child_finds_the_agent_of_the_trace_that_was_settled() -> None:
     stage.whole(*TRACE)
     counted = stage.read(call("late", "p", tokens=1), at=5) + stage.read(at=6)
     assert agents(counted) == {"late": "planner"}
-    assert (stage.adrift, stage.runs.open) == (0, {})
+    assert (stage.adrift, stage.runs.traces.open) == (0, {})
 
 
 def test_a_late_child_waits_for_its_ancestor_when_the_links_were_forgotten() -> None:
@@ -201,7 +201,7 @@ def test_a_late_child_of_a_run_that_was_counted_is_nobody_s_also_when_the_links_
     stage.restart()
     stage.read(call("late", "r", tokens=1), at=5)
     assert agents(stage.read(at=15)) == {"late": ""}
-    assert stage.runs.open == {}
+    assert stage.runs.traces.open == {}
 
 
 def test_links_of_many_traces_are_forgotten_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_a_score_has_the_agent_of_what_it_judges_or_of_the_root() -> None:
         ("score", "s1", "A", 0.5),
         ("score", "s2", "B", 0.5),
     ]
-    assert (stage.runs.open, stage.adrift) == ({}, 0)
+    assert (stage.runs.traces.open, stage.adrift) == ({}, 0)
     assert stage.whole(of_trace, of_call) == []
     assert stage.repeated == 2
 
@@ -236,7 +236,7 @@ def test_a_score_whose_trace_is_not_known_is_counted_without_an_agent() -> None:
     stage.read(score("s1"), score("s2", "c"), at=0)
     assert stage.read(at=9) == []
     assert agents(stage.read(at=10)) == {"s1": "", "s2": ""}
-    assert (stage.adrift, stage.runs.open) == (2, {})
+    assert (stage.adrift, stage.runs.traces.open) == (2, {})
 
 
 def test_scores_make_no_run_s_call() -> None:
@@ -274,7 +274,7 @@ def test_a_crash_neither_loses_nor_doubles(crash: int) -> None:
         ("c", "planner"), ("gone", "B"), ("late", late), ("o", ""), ("r", "planner"), ("x", "planner"), ("y", ""),
     ]  # fmt: skip
     assert taken(stage.spans) == {"r": (1, 1, 7), "gone": (1, 1, 3)}
-    assert (stage.repeated, stage.rows, stage.runs.open) == (0, {}, {})
+    assert (stage.repeated, stage.rows, stage.runs.traces.open) == (0, {}, {})
 
 
 def test_only_what_came_is_written_of_a_trace_that_waits() -> None:
@@ -356,7 +356,7 @@ def test_spans_that_are_each_other_s_parents_are_counted_when_they_are_due(backw
     stage.read(*(reversed(spans) if backwards else spans), at=0)
     assert stage.read(at=9) == []
     assert sorted(s.span_id for s in stage.read(at=10)) == ["a", "b", "c", "self"]
-    assert stage.runs.open == {}
+    assert stage.runs.traces.open == {}
 
 
 def test_a_clock_that_is_put_back_keeps_nothing_waiting() -> None:

@@ -14,13 +14,14 @@ from crash_recount import Samples, expected, samples, totals
 from exporters import lock
 from exporters.aggregate import Aggregate, Key
 from exporters.lock import StateError, StateInUseError
+from exporters.open_traces import Closed
 from exporters.runner import Runner
-from exporters.runs import Closed, OpenRun, OpenTrace
 from exporters.scrapers import Scrapers
 from exporters.settling import Arrived, Changes
 from exporters.sources import open_source
 from exporters.span import Span
 from exporters.state import Change, State
+from exporters.trace import OpenRun, OpenTrace
 
 RUN = Span("run", False, "t1", "r1", time=5.0, agent="writer")
 

@@ -227,7 +227,7 @@ def test_a_wrapper_that_comes_late_is_no_call() -> None:
     counted = stage.read(call("w", "r", tokens=7), run("r"), at=22) + stage.read(at=23)
     assert usage(counted) == {}
     assert taken(counted) == {"r": (1, 0, 7)}
-    assert (stage.wrappers, stage.runs.open) == (1, {})
+    assert (stage.wrappers, stage.runs.traces.open) == (1, {})
 
 
 @pytest.mark.parametrize("known", [7, None])
@@ -332,7 +332,7 @@ def test_any_order_and_any_batches_with_crashes_between_give_the_same_totals(
     stage.end()
     assert stage.totals() == whole.totals()
     assert (stage.wrappers, stage.adrift, stage.repeated) == (whole.wrappers, 0, 0)
-    assert (stage.settling.waiting, stage.rows, stage.runs.open) == ({}, {}, {})
+    assert (stage.settling.waiting, stage.rows, stage.runs.traces.open) == ({}, {}, {})
 
 
 @settings(deadline=None)

@@ -1,0 +1,99 @@
+"""Groups of spans of tree-shaped stores, whose traces were waited for: counted, and added to the runs above them."""
+
+from collections.abc import Callable, Iterable
+
+from exporters.open_traces import SPANS_A_TRACE, OpenTraces
+from exporters.span import Span
+from exporters.trace import (
+    OpenRun,
+    OpenTrace,
+    Outcome,
+    add_usage,
+    count_usage_of_run,
+    fill_run,
+    run_above,
+    take_over,
+    tokens_of,
+)
+from exporters.tree import Group
+
+
+def count_settled(groups: Iterable[Group], traces: OpenTraces, price: Callable[[Span], None], now: float) -> Outcome:
+    """Count groups at a Unix time, and add them to the open traces; `price` sets a span's cost."""
+    outcome = Outcome()
+    before = traces.newest
+    for group in groups:
+        if group.spans:
+            trace = _trace_of(group, traces, before)
+            trace.touched = now
+            _count(group, trace, price, outcome)
+            if len(trace.counted) > SPANS_A_TRACE:
+                traces.shorten(group.trace_id, trace)
+            traces.let_go(group.trace_id)
+    return outcome
+
+
+def _trace_of(group: Group, traces: OpenTraces, before: float) -> OpenTrace:
+    """Return the open trace of a group; `before` is the time of the newest record before these groups."""
+    trace_id, times = group.trace_id, [span.time for span in group.spans]
+    oldest, traces.newest = min(times), max(traces.newest, *times)
+    trace = traces.open.get(trace_id)
+    if trace is None:
+        trace = traces.open[trace_id] = traces.opened(trace_id, oldest if oldest > before else 0.0)
+    elif oldest < trace.unasked:
+        traces.remember(trace_id, trace)
+    traces.changed.add(trace_id)
+    return trace
+
+
+def _count(group: Group, trace: OpenTrace, price: Callable[[Span], None], outcome: Outcome) -> None:
+    """Count what of a group had not been counted before."""
+    for span in group.spans:
+        span_id = span.span_id
+        if span_id in trace.counted:
+            outcome.repeated += span.ended and span.kind != "part"
+            continue
+        if not span.ended:
+            trace.runs[span_id] = OpenRun(span)
+        elif span.kind == "run":
+            _settle_run(price, trace, span, outcome)
+        elif span.kind != "part":
+            _settle_call(price, trace, span, outcome)
+        outcome.adrift += span.ended and span.kind != "part" and span_id in group.adrift
+        below = trace.missing.pop(span_id, None) if trace.missing else None
+        if below is not None:
+            take_over(trace.runs.get(span_id) or run_above(trace, span), below)
+
+
+def _settle_call(price: Callable[[Span], None], trace: OpenTrace, span: Span, outcome: Outcome) -> None:
+    """Count a call or a score of a tree-shaped store, and add a call to its run."""
+    trace.counted[span.span_id] = None
+    if span.kind == "score":
+        outcome.ended.append(span)
+        return
+    run = run_above(trace, span)
+    span.agent = span.agent or run.span.agent
+    outcome.wrappers += span.usage_only
+    if span.kind == "tool":
+        run.tool_calls += 1
+    else:
+        used = tokens_of(span) is not None or span.cost is not None
+        if span.usage_only and not used:
+            return
+        price(span)
+        add_usage(trace, run, span)
+        run.has_usage = run.has_usage or used
+        run.inference_calls += not span.usage_only
+    outcome.ended.append(span)
+
+
+def _settle_run(price: Callable[[Span], None], trace: OpenTrace, span: Span, outcome: Outcome) -> None:
+    """Count a run of a tree-shaped store. Usage that it says is that of all below it, where that says any."""
+    run = trace.runs.pop(span.span_id)
+    trace.counted[span.span_id] = None
+    if not run.has_usage:
+        count_usage_of_run(price, run, span, outcome)
+    if run.has_usage:
+        run_above(trace, span).has_usage = True
+    fill_run(span, run)
+    outcome.ended.append(span)
