@@ -13,7 +13,7 @@ from exporters.aggregate import PLANS, Aggregate, Counter
 from exporters.exposition import page
 from exporters.pricing import Prices
 from exporters.runs import IDLE_SECONDS, Runs
-from exporters.sources.createagents import translate
+from exporters.sources.createagents.translation import translate
 from exporters.trace import OpenTrace, Outcome
 
 # 2025-12-06T14:00:00Z: where the seconds of `line` count from.

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from exporters.runs import IDLE_SECONDS
 from exporters.sources import Options, Translated, open_source
-from exporters.sources.createagents import FILE_NAME, translate
+from exporters.sources.createagents import FILE_NAME
+from exporters.sources.createagents.translation import translate
 from exporters.span import ERROR_TYPES, Span
 
 # Lines as the framework wrote them, cut to what is looked at.

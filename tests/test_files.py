@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporters.sources import SourceError, lines
-from exporters.sources.createagents import translate
+from exporters.sources.createagents.translation import translate
 from exporters.sources.files import Files, folder_of
 from exporters.sources.position import BEGINNING, HEAD_BYTES, Position, decode, encode
 

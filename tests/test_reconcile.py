@@ -20,7 +20,7 @@ from exporters.reconcile import Comparison, Reconciliation, compare, counted_in
 from exporters.runner import Runner
 from exporters.sources import Source, SourceError, Sums, open_source
 from exporters.sources.createagents import FILE_NAME
-from exporters.sources.createagents_sums import sums
+from exporters.sources.createagents.sums import sums
 from exporters.state import read_only
 
 FIXTURES = Path(__file__).parent / "fixtures" / "createagents"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from exporters.open_traces import HELD_IN_ALL, OPEN_TRACES, SPANS_A_TRACE
 from exporters.pricing import Prices
 from exporters.runs import HELD_SECONDS, IDLE_SECONDS, Runs
-from exporters.sources.createagents import translate
+from exporters.sources.createagents.translation import translate
 from exporters.span import Span
 
 OK = {"status": "success"}

@@ -6,7 +6,7 @@
 import sys
 from pathlib import Path
 
-from exporters.sources.createagents import decode
+from exporters.sources.createagents.lines import decode
 from tests.bench.store import files
 
 

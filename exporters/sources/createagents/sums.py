@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.sources import SourceError, Sums
+from exporters.sources.records import MOST
 
 # The day in a file's name is the writer's own, which may be a day off from that of its lines in UTC.
 _DATED = re.compile(r"traces_(\d{4}-\d\d-\d\d)")
@@ -25,7 +26,6 @@ _SLACK = timedelta(days=2)
 _EVENTS = (b"llm.response", b"trace.end")
 # As long as the reading of the exporter takes a line.
 _LINE_BYTES = 16 << 20
-_MOST = 2**53
 
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
@@ -108,7 +108,7 @@ def _row(found: dict[str, Any], since: float, until: float) -> tuple[Any, ...] |
         total = (found.get("data") or {}).get("tokens_used")
     given, taken, cost = found.get("input_tokens"), found.get("output_tokens"), found.get("cost_usd")
     for number in (given, taken, total, cost, found.get("duration_ms")):
-        if number is not None and not (math.isfinite(number) and 0 <= number < _MOST):
+        if number is not None and not (math.isfinite(number) and 0 <= number < MOST):
             return None
     used = any(number is not None for number in (given, taken, total, cost))
     if total is not None and given is None and taken is not None and taken <= total:
