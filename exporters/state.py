@@ -17,10 +17,10 @@ from exporters.lock import StateError, lock
 from exporters.open_traces import Closed
 from exporters.settling import Arrived, Changes
 from exporters.trace import OpenTrace
+from exporters.waiting_rows import decode_row, encode_row
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_trace = msgspec.msgpack.Decoder(OpenTrace).decode
-_decode_waiting = msgspec.msgpack.Decoder(list[Arrived]).decode
 
 
 @dataclass(kw_only=True)
@@ -97,7 +97,7 @@ class State:
             rows = self._db.execute("SELECT trace, value FROM open_traces WHERE source = ?", (name,))
             found.open = {trace: _decode_trace(value) for trace, value in rows}
             rows = self._db.execute("SELECT number, spans FROM waiting WHERE source = ?", (name,))
-            found.waiting = {number: _decode_waiting(spans) for number, spans in rows}
+            found.waiting = {number: decode_row(spans) for number, spans in rows}
         except WRONG as error:
             raise self._error(error) from None
         return found
@@ -203,7 +203,7 @@ class State:
         ledger.write(db, change.ledger)
         db.execute("INSERT OR IGNORE INTO ledger_since VALUES (?, ?)", (source, change.since))
         if change.waiting is not None and self._lasting:
-            waiting = [(source, number, _encode(spans)) for number, spans in change.waiting.new.items()]
+            waiting = [(source, number, encode_row(spans)) for number, spans in change.waiting.new.items()]
             db.executemany("INSERT INTO waiting VALUES (?, ?, ?)", waiting)
             db.executemany(
                 "DELETE FROM waiting WHERE source = ? AND number = ?", [(source, n) for n in change.waiting.gone]

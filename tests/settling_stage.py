@@ -8,9 +8,10 @@ import msgspec
 from exporters.aggregate import PLANS, Aggregate, Counter
 from exporters.pricing import Prices
 from exporters.runs import IDLE_SECONDS, Runs
-from exporters.settling import Arrived, Settling
+from exporters.settling import Settling
 from exporters.span import Span
 from exporters.trace import OpenTrace, Outcome
+from exporters.waiting_rows import decode_row, encode_row
 
 # 2025-12-06T14:00:00Z: where the seconds of the spans count from.
 START = 1765029600.0
@@ -18,7 +19,6 @@ SETTLES = 10.0
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[dict[str, OpenTrace], float]).decode
-_decode_row = msgspec.msgpack.Decoder(list[Arrived]).decode
 
 
 def span(kind: str, span_id: str, parent: str = "", at: float = 1.0, **fields: Any) -> Span:
@@ -107,7 +107,7 @@ class Stage:
         for number in changes.gone:
             # One that came and went between two commits was never written.
             self.rows.pop(number, None)
-        self.rows.update((number, _encode(spans)) for number, spans in changes.new.items())
+        self.rows.update((number, encode_row(spans)) for number, spans in changes.new.items())
         self.open = _encode((self.runs.traces.open, self.runs.traces.newest))
         self.runs.traces.committed()
         self.aggregate.committed(self.aggregate.blobs())
@@ -117,7 +117,7 @@ class Stage:
         """Begin anew from what is committed, as after a crash or a failed commit."""
         self._begin()
         self.runs.traces.restore(*_decode(self.open))
-        self.settling.restore({number: _decode_row(row) for number, row in self.rows.items()})
+        self.settling.restore({number: decode_row(row) for number, row in self.rows.items()})
         self.repeated, self.wrappers, self.adrift, kept = self._kept
         del self.spans[kept:]
         cells = [(key, cell.blob) for key, cell in self.aggregate.cells.items() if cell.blob is not None]

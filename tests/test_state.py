@@ -4,7 +4,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, get_args
 
+import msgspec
 import pytest
 from crash_chats import Chats
 from crash_exporter import until
@@ -170,6 +172,36 @@ def test_a_state_of_an_older_format_is_brought_up_when_it_is_opened(state: State
     assert found.waiting == {}
     state.commit(change(waiting=Changes([], {1: [Arrived(1.5, RUN)]})), [])
     assert reopened(state).source("s").waiting == {1: [Arrived(1.5, RUN)]}
+
+
+def test_what_format_3_wrote_of_what_waits_is_read_by_the_names_of_its_fields(state: State) -> None:
+    kept = [
+        [1.5, {"kind": "tool", "ended": True, "trace_id": "t1", "span_id": "s1", "tool": "search", "duration": 0.5}]
+    ]
+    state._db.execute("INSERT INTO waiting VALUES ('s', 7, ?)", (msgspec.msgpack.encode(kept),))
+    state._db.execute("PRAGMA user_version = 3")
+    span = Span("tool", True, "t1", "s1", tool="search", duration=0.5)
+    assert reopened(state).source("s").waiting == {7: [Arrived(1.5, span)]}
+    assert reopened(state)._db.execute("PRAGMA user_version").fetchone() == (4,)
+
+
+def test_what_waits_comes_back_with_every_field_of_its_spans(state: State) -> None:
+    # Each field another value, none of them its default.
+    sample = {float: 1.25, int: 7}
+    values: dict[str, Any] = {"kind": "score", "error": "timeout"}
+    for place, of in enumerate(msgspec.structs.fields(Span)):
+        plain = next((kind for kind in (bool, int, float, str) if kind in (of.type, *get_args(of.type))), str)
+        values.setdefault(of.name, f"a{place}" if plain is str else True if plain is bool else sample[plain] + place)
+    full = Arrived(2.5, Span(**values))
+    state.commit(change(waiting=Changes([], {1: [full]})), [])
+    assert reopened(state).source("s").waiting == {1: [full]}
+
+
+def test_a_row_that_was_written_before_a_span_had_its_last_fields_is_read(state: State) -> None:
+    kept = [[1.5, ["tool", True, "t1", "s1", "r1", 3.5, "support"]]]
+    state._db.execute("INSERT INTO waiting VALUES ('s', 7, ?)", (msgspec.msgpack.encode(kept),))
+    span = Span("tool", True, "t1", "s1", "r1", 3.5, "support")
+    assert reopened(state).source("s").waiting == {7: [Arrived(1.5, span)]}
 
 
 def test_a_state_that_ends_with_the_process_keeps_nothing_of_what_waits(directory: Path) -> None:
