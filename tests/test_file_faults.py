@@ -21,7 +21,6 @@ from file_stage import Exporter, append, call, calls, files_of, look_at_once, ru
 
 from exporters.lock import StateError
 from exporters.sources import Batch, SourceError, open_source
-from exporters.sources import files as followed
 from exporters.sources.position import TAIL_BYTES
 from exporters.state import State
 
@@ -166,7 +165,7 @@ def test_inode_reused_by_a_new_file_while_we_look_away(
     ext4: Path, follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is kept open keeps its inode; one that is not, because others grew, does not."""
-    monkeypatch.setattr(followed, "_KEPT_OPEN", 1)
+    monkeypatch.setattr("exporters.sources.descriptors._KEPT_OPEN", 1)
     file, other = ext4 / TODAY, ext4 / "traces_2026-02-04.jsonl"
     append(file, calls(1, 2))
     append(other, calls(3))
@@ -691,7 +690,7 @@ def test_a_stale_handle_is_opened_again(folder: Path, follow: Follow, monkeypatc
     append(folder / TODAY, calls(1))
     exporter = follow()
     append(folder / TODAY, calls(2))
-    (descriptor,) = exporter.files._open.values()
+    (descriptor,) = exporter.files._descriptors.open.values()
     look = os.fstat
 
     def stale(number: int) -> os.stat_result:

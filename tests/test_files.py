@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from exporters.sources import SourceError, lines
 from exporters.sources.createagents.translation import translate
-from exporters.sources.files import Files, folder_of
+from exporters.sources.files import Files
+from exporters.sources.folder import folder_of
 from exporters.sources.position import BEGINNING, HEAD_BYTES, Position, decode, encode
 
 TODAY = "traces_2026-02-03.jsonl"

@@ -14,24 +14,14 @@ import re
 import stat
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
-from heapq import heappop, heappush
 from pathlib import Path
-from urllib.parse import SplitResult, quote, unquote
 
-from exporters.sources import Batch, SourceError, lines
-from exporters.sources.position import (
-    BEGINNING,
-    HEAD_BYTES,
-    Position,
-    decode,
-    digest,
-    encode,
-    past_whole_lines,
-    read_before,
-)
+from exporters.sources import Batch, lines
+from exporters.sources.descriptors import Descriptors
+from exporters.sources.due import Due, age_of
+from exporters.sources.position import BEGINNING, Position, Positions, past_whole_lines, read_before
 from exporters.sources.watch import Watch
 
 # Between two looks at the whole folder, and how many times the length of the last look at least.
@@ -41,39 +31,8 @@ SCAN_SHARE = 20
 _LOOKS = 4
 # What a file takes of a batch at least, so that a poll ends in a folder of many empty ones.
 _FILE_BYTES = 256
-# What tools that rotate by a rename or a copy put behind a name.
-_ROTATED = re.compile(r"(?P<name>.*)(?:\.(?P<number>\d+)|-(?P<day>\d{8}))")
-# Descriptors of files that grew lately stay open: a file deleted before it was read to its end can
-# still be read through one.
-_KEPT_OPEN = 64
-# Files known again under whatever name; past it, one that was renamed is read again.
-_KNOWN_HEADS = 10_000
 # A file changed this lately, seconds, may change again and keep its size and time of change.
 _UNSETTLED = 2.0
-
-
-def folder_of(url: SplitResult) -> Path:
-    """Return the folder of `scheme:///path`, percent-encoding and a leading `~` resolved.
-
-    Raises SourceError when it is not a folder that can be listed.
-    """
-    path = unquote(url.netloc + url.path)
-    if not path:
-        raise SourceError(
-            f"{url.geturl()}: names no folder; write it after the slashes, as in createagents:///var/traces"
-        )
-    try:
-        folder = Path(path[1:] if path.startswith("/~") else path).expanduser()
-        os.scandir(folder).close()
-    except (RuntimeError, ValueError) as error:  # no such user, a NUL
-        raise SourceError(f"{url.geturl()}: {error}; check the path") from None
-    except FileNotFoundError:
-        raise SourceError(f"{url.geturl()}: there is no folder {folder}; check the path, or create it") from None
-    except NotADirectoryError:
-        raise SourceError(f"{url.geturl()}: {folder} is not a folder; name the folder that holds the files") from None
-    except PermissionError:
-        raise SourceError(f"{url.geturl()}: {folder} may not be read; grant this user read permission") from None
-    return folder
 
 
 class Files:
@@ -85,16 +44,11 @@ class Files:
         self.folder = folder
         self._names = names
         self._since = since
-        self._known: dict[str, Position] = {}
-        # The furthest position by the digest of a whole head: a copy, or a file under a new name.
-        self._heads: OrderedDict[bytes, Position] = OrderedDict()
+        self._positions = Positions()
+        self._known = self._positions.known
         self._seen: dict[str, tuple[int, int, int]] = {}
-        self._open: OrderedDict[str, int] = OrderedDict()
-        # Read to their end and gone from their name: open until that is committed.
-        self._drained: list[tuple[str, int]] = []
-        # Files to read, with how many bytes as of the last look, and their order.
-        self._due: dict[str, int] = {}
-        self._queue: list[tuple[tuple[bool, str, bool, int], str]] = []
+        self._descriptors = Descriptors()
+        self._due = Due(self._known)
         # Whether a file turned out to be truncated, another or gone, so that what was in it may be elsewhere.
         self._replaced = False
         # Of this poll: names found without a file, and files begun anew with their size when it was looked
@@ -116,18 +70,9 @@ class Files:
     def seek(self, cursor: Mapping[str, bytes]) -> None:
         """Go to a committed cursor; see Source.seek. What is open stays open: it may be deleted."""
         with self._lock:
-            for name, descriptor in self._drained:
-                newer = self._open.pop(name, None)
-                if newer is not None:
-                    os.close(newer)
-                self._open[name] = descriptor
-            self._drained.clear()
+            self._descriptors.restore()
             self._seen.clear()
-            self._known.clear()
-            self._heads.clear()
-            for part, value in cursor.items():
-                if value:
-                    self._know(unquote(part, errors="surrogateescape"), decode(value))
+            self._positions.seek(cursor)
             self._next_scan = 0.0
 
     def poll(self) -> Batch:
@@ -138,11 +83,10 @@ class Files:
             if self._closed:
                 return batch
             # Nobody asks for the next batch, without a seek, before the last one is committed.
-            while self._drained:
-                os.close(self._drained.pop()[1])
+            self._descriptors.committed()
             for name in self._watch.taken():
                 if self._names.fullmatch(name):
-                    self._make_due(name)
+                    self._due.add(name)
                     if name not in self._known and name not in self._noticed:
                         with suppress(OSError):
                             self._noticed[name] = os.lstat(f"{self.folder}/{name}")
@@ -156,25 +100,24 @@ class Files:
             self._buffer.used = 0
             self._gone.clear()
             self._looked.clear()
-            while self._queue and room > 0 and not self._full:
-                age, name = heappop(self._queue)
-                taken, done = self._attempt(name, batch, self._buffer)
+            while room > 0 and not self._full and (turn := self._due.turn()) is not None:
+                taken, done = self._attempt(turn[1], batch, self._buffer)
                 room -= max(taken, _FILE_BYTES)
                 if done:
-                    del self._due[name]
+                    self._due.done(turn)
                 else:
-                    heappush(self._queue, (age, name))
+                    self._due.again(turn)
                 if self._replaced and looks:
                     looks -= 1
                     self._scan()
                 self._replaced = False
-            batch.more = bool(self._due)
+            batch.more = bool(self._due.left)
             batch.problem = self._problem()
         return batch
 
     def backlog(self) -> int:
         """Return the bytes that are still to be read, as of the last look at each file."""
-        return sum(self._due.values())
+        return sum(self._due.left.values())
 
     def wait(self, seconds: float) -> None:
         """Return when the operating system says that the folder changed, or after `seconds`."""
@@ -189,15 +132,12 @@ class Files:
         self._watch.close()
         with self._lock:
             self._closed = True
-            for descriptor in (*self._open.values(), *(descriptor for _, descriptor in self._drained)):
-                os.close(descriptor)
-            self._open.clear()
-            self._drained.clear()
+            self._descriptors.close()
 
     def _scan(self) -> bool:
         """Look at every file: the net under the operating system's events. Returns whether one is new."""
         began, new = time.monotonic(), False
-        missing = self._known.keys() | self._open.keys() | self._problems.keys()
+        missing = self._known.keys() | self._descriptors.open.keys() | self._problems.keys()
         with os.scandir(self.folder) as entries:
             for entry in entries:
                 name = entry.name
@@ -208,30 +148,21 @@ class Files:
                         continue
                     found = entry.stat(follow_symlinks=False)
                 except OSError:  # gone since, or not to be looked at: the attempt to read it tells
-                    self._make_due(name)
+                    self._due.add(name)
                     continue
                 missing.discard(name)
-                new = new or (name not in self._known and name not in self._due)
+                new = new or (name not in self._known and name not in self._due.left)
                 if self._seen.get(name) != _look(found):
                     read = self._known.get(name, BEGINNING).offset
-                    self._make_due(name, found.st_size - read if found.st_size >= read else found.st_size)
+                    self._due.add(name, found.st_size - read if found.st_size >= read else found.st_size)
                     if name not in self._known:
                         self._noticed[name] = found
         for name in missing:
-            self._make_due(name)
+            self._due.add(name)
         # A folder of many thousand files is looked at less often.
         now = time.monotonic()
         self._next_scan = now + max(SCAN_SECONDS, SCAN_SHARE * (now - began))
         return new
-
-    def _make_due(self, name: str, left: int = 0) -> None:
-        """Have a file read, in the order in which the files were written: a call's answer may stand
-        in another file than the call. Files that were read before come before new ones."""
-        if name not in self._due:
-            new = name not in self._known
-            age = _age(name)
-            heappush(self._queue, ((new and age[0] not in self._known, *age), name))
-        self._due[name] = max(left, self._due.get(name, 0))
 
     def _attempt(self, name: str, batch: Batch, buffer: lines.Buffer) -> tuple[int, bool]:
         """Read one file if it can be read, see `_read`; if not, it is told and tried again after the
@@ -242,8 +173,8 @@ class Files:
             denied = error.errno in (errno.EACCES, errno.EPERM)
             self._problems[name] = "may not be read; grant this user read permission" if denied else str(error.strerror)
             self._seen.pop(name, None)
-            if error.errno == errno.ESTALE and name in self._open:
-                os.close(self._open.pop(name))
+            if error.errno == errno.ESTALE and name in self._descriptors.open:
+                self._descriptors.drop(name)
             return 0, True
         self._problems.pop(name, None)
         return taken, done
@@ -263,12 +194,12 @@ class Files:
             there = os.lstat(path)
         except FileNotFoundError:
             there = None
-        descriptor = self._open.get(name)
+        descriptor = self._descriptors.open.get(name)
         if descriptor is not None and not _same(os.fstat(descriptor), there):
             # Renamed, replaced or deleted while open: what is left in it comes first.
             taken, end = self._take(name, descriptor, batch, buffer)
             if end is not None:
-                self._drained.append((name, self._open.pop(name)))
+                self._descriptors.drain(name)
             return taken, False
         if there is None and name in self._known and name not in self._gone:
             # Renamed, perhaps: under its other name it is read before it is forgotten under this one.
@@ -285,13 +216,13 @@ class Files:
             return 0, False
         if descriptor is None:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._keep_open(name, descriptor)
+            self._descriptors.keep(name, descriptor, self._due.left)
             if not _same(os.fstat(descriptor), there):
                 return 0, False  # replaced between the look and the opening: look again
-        self._open.move_to_end(name)
+        self._descriptors.open.move_to_end(name)
         taken, end = self._take(name, descriptor, batch, buffer)
         if end is None:
-            self._due[name] = max(0, there.st_size - self._known[name].offset)
+            self._due.left[name] = max(0, there.st_size - self._known[name].offset)
         elif end >= there.st_size and abs(time.time() - there.st_mtime) > _UNSETTLED:
             self._seen[name] = _look(there)
         return taken, end is not None
@@ -304,87 +235,48 @@ class Files:
         if begun_anew and self._is_behind_another(name, os.fstat(descriptor).st_size):
             return 0, None
         # Without an offset it is not known, or nothing was in it yet.
-        found = self._furthest(descriptor, position) if position.offset else self._placed(name, descriptor, batch)
+        found = (
+            self._positions.furthest(descriptor, position) if position.offset else self._placed(name, descriptor, batch)
+        )
         taken = lines.take(descriptor, found, batch, buffer)
         if taken is None:
-            # Truncated or another file: what was rotated away comes first, see `_age`.
+            # Truncated or another file: what was rotated away comes first, see `age_of`.
             self._placed(name, descriptor, batch)
             self._replaced = True
             return 0, None
         self._full = not taken.size and taken.end is None
         if taken.size:
-            self._know(name, taken.position, batch)
+            self._positions.know(name, taken.position, batch.cursor)
             batch.size += taken.size
         return taken.size, taken.end
 
     def _is_behind_another(self, name: str, size: int) -> bool:
         """Whether a file that is begun has to wait, because what stood under its name was copied or
         renamed away, and not read to its end, since the last look."""
-        if size in (self._due.get(name), self._looked.get(name)):
+        if size in (self._due.left.get(name), self._looked.get(name)):
             return False
         self._looked[name] = size
         self._scan()
-        return any(age[1] == name and not age[2] for age, _ in self._queue)
+        return self._due.rotated_from(name)
 
     def _placed(self, name: str, descriptor: int, batch: Batch) -> Position:
         """Find where to read on in a file whose position is not known: it may be one that was known
         under another name, or a copy of it."""
-        position = self._known.get(_age(name)[0], BEGINNING)
+        position = self._known.get(age_of(name)[0], BEGINNING)
         if read_before(descriptor, position) is None:
             position = BEGINNING
-        position = self._furthest(descriptor, position)
+        position = self._positions.furthest(descriptor, position)
         if not position.offset and self._since is not None and name not in self._known:
             there = os.fstat(descriptor)
             if there.st_mtime < time.time() - self._since:
                 position = past_whole_lines(descriptor, there.st_size, lines.BATCH_BYTES)
-        self._know(name, position, batch)
+        self._positions.know(name, position, batch.cursor)
         return position
-
-    def _furthest(self, descriptor: int, position: Position) -> Position:
-        """Return a position further than the given one that the same lines were read to under
-        another name, if there is one."""
-        whole = position.head_bytes == HEAD_BYTES
-        head = position.head if whole else digest(os.pread(descriptor, HEAD_BYTES, 0))
-        found = self._heads.get(head, BEGINNING)
-        further = found.offset > position.offset and read_before(descriptor, found) is not None
-        return found if further else position
-
-    def _know(self, name: str, position: Position, batch: Batch | None = None) -> None:
-        """Set where a file is read on, and have that committed with the batch."""
-        self._known[name] = position
-        if position.head_bytes == HEAD_BYTES:
-            self._heads[position.head] = position
-            self._heads.move_to_end(position.head)
-            if len(self._heads) > _KNOWN_HEADS:
-                self._heads.popitem(last=False)
-        if batch is not None and position.offset:
-            batch.cursor[_part(name)] = encode(position)
 
     def _forget(self, name: str, batch: Batch) -> None:
         self._seen.pop(name, None)
         self._noticed.pop(name, None)
-        if self._known.pop(name, None) is not None:
-            batch.cursor[_part(name)] = b""
-
-    def _keep_open(self, name: str, descriptor: int) -> None:
-        self._open[name] = descriptor
-        if len(self._open) > _KEPT_OPEN:
-            idle = (other for other in self._open if other not in self._due)
-            os.close(self._open.pop(next(idle, next(iter(self._open)))))
-
-
-def _age(name: str) -> tuple[str, bool, int]:
-    """Order names by when their lines were written: `x.2`, `x.1`, `x`, and `x-20261120` before `x`."""
-    rotated = _ROTATED.fullmatch(name)
-    if rotated is None:
-        return name, True, 0
-    number, day = rotated["number"], rotated["day"]
-    return rotated["name"], False, -int(number) if number else int(day)
-
-
-def _part(name: str) -> str:
-    """The part of the cursor that is a file's: its name, which may be any bytes, as text."""
-    return name if name.isascii() and "%" not in name else quote(name, errors="surrogateescape")
+        self._positions.forget(name, batch.cursor)
 
 
 def _look(found: os.stat_result) -> tuple[int, int, int]:

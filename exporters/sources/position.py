@@ -1,7 +1,10 @@
 """Where the reading of a file stands, and how that file is known again: by what has been read of it."""
 
 import os
+from collections import OrderedDict
+from collections.abc import Mapping
 from hashlib import blake2b
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -9,6 +12,8 @@ HEAD_BYTES = 1024
 # Wide enough for a few whole lines, so that the times and ids in them are part of it: lines of one
 # kind may well end in the same few hundred bytes.
 TAIL_BYTES = 4096
+# Files known again under whatever name; past it, one that was renamed is read again.
+_KNOWN_HEADS = 10_000
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -80,3 +85,50 @@ def past_whole_lines(descriptor: int, size: int, most: int) -> Position:
     first = os.pread(descriptor, min(HEAD_BYTES, offset), 0)
     tail = os.pread(descriptor, min(TAIL_BYTES, offset), max(0, offset - TAIL_BYTES))
     return Position(offset, digest(first), len(first), digest(tail), len(tail), skipping)
+
+
+class Positions:
+    """How far the files of a folder have been read, by name; the parts of a cursor."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Position] = {}
+        # The furthest position by the digest of a whole head: a copy, or a file under a new name.
+        self._heads: OrderedDict[bytes, Position] = OrderedDict()
+
+    def seek(self, cursor: Mapping[str, bytes]) -> None:
+        """Go to a committed cursor."""
+        self.known.clear()
+        self._heads.clear()
+        for part, value in cursor.items():
+            if value:
+                self.know(unquote(part, errors="surrogateescape"), decode(value))
+
+    def know(self, name: str, position: Position, cursor: dict[str, bytes] | None = None) -> None:
+        """Set where a file is read on, and have that committed with a batch's cursor."""
+        self.known[name] = position
+        if position.head_bytes == HEAD_BYTES:
+            self._heads[position.head] = position
+            self._heads.move_to_end(position.head)
+            if len(self._heads) > _KNOWN_HEADS:
+                self._heads.popitem(last=False)
+        if cursor is not None and position.offset:
+            cursor[_part(name)] = encode(position)
+
+    def furthest(self, descriptor: int, position: Position) -> Position:
+        """Return a position further than the given one that the same lines were read to under
+        another name, if there is one."""
+        whole = position.head_bytes == HEAD_BYTES
+        head = position.head if whole else digest(os.pread(descriptor, HEAD_BYTES, 0))
+        found = self._heads.get(head, BEGINNING)
+        further = found.offset > position.offset and read_before(descriptor, found) is not None
+        return found if further else position
+
+    def forget(self, name: str, cursor: dict[str, bytes]) -> None:
+        """Have a file forgotten that is no longer there."""
+        if self.known.pop(name, None) is not None:
+            cursor[_part(name)] = b""
+
+
+def _part(name: str) -> str:
+    """The part of the cursor that is a file's: its name, which may be any bytes, as text."""
+    return name if name.isascii() and "%" not in name else quote(name, errors="surrogateescape")

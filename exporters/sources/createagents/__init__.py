@@ -8,7 +8,8 @@ from urllib.parse import SplitResult
 from exporters.sources import Options, Source, Translated
 from exporters.sources.createagents.sums import sums
 from exporters.sources.createagents.translation import translate
-from exporters.sources.files import Files, folder_of
+from exporters.sources.files import Files
+from exporters.sources.folder import folder_of
 
 # The framework names a file by day and, past 100 MiB, by second; a rotation by hand adds `.1`.
 FILE_NAME = re.compile(r"traces_.*\.jsonl(\.\d+|-\d{8})?")

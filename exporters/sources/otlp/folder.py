@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from urllib.parse import SplitResult
 
 from exporters.sources import Options, Source, SourceError, Translated, seconds_of
-from exporters.sources.files import Files, folder_of
+from exporters.sources.files import Files
+from exporters.sources.folder import folder_of
 from exporters.sources.otlp.translation import lines
 
 # As the Collector's file exporter names what it writes and rotates, and what others make of a name when they rotate.
