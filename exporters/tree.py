@@ -111,6 +111,13 @@ def _look_up(spans: dict[str, Span], known: Known) -> dict[str, Above]:
     below: dict[str, Above] = {}
     found: dict[str, Above] = {}
     for span_id in spans:
+        if span_id in below:
+            continue
+        # What spans below this one find is only made for them: most have none.
+        above = below.get(links[span_id].parent)
+        if above is not None:
+            found[span_id] = above
+            continue
         path: dict[str, Link] = {}
         at = span_id
         while at in links and at not in below and at not in path:
@@ -122,7 +129,8 @@ def _look_up(spans: dict[str, Span], known: Known) -> dict[str, Above]:
         for way, link in reversed(path.items()):
             if way in spans:
                 found[way] = above
-            above = below[way] = _below(above, way, link)
+            if way != span_id:
+                above = below[way] = _below(above, way, link)
     return found
 
 
@@ -153,6 +161,11 @@ def _unwrap(spans: dict[str, Span], above: dict[str, Above], known: Known) -> No
         inner = within.pop(span_id, None)
         known.inner.pop(span_id, None)
         if span.kind == "inference":
+            if inner is None and not outer_id:
+                # As nearly all are: neither in another nor around one.
+                link = known.links[span_id]
+                link.counted, link.used = True, has_usage(span)
+                continue
             inner = _judged(span, inner, known.links[span_id], known.links.get(outer_id))
         elif span.kind != "part":
             continue
@@ -207,9 +220,7 @@ def has_usage(span: Span) -> bool:
 def _in_order(
     trace_id: str, spans: dict[str, Span], above: dict[str, Above], known: Known, awaited: Container[str]
 ) -> Group:
-    # What is adrift in a trace whose root has come belongs to its outermost run, as far as can be known.
-    tops = (id_ for id_, up in above.items() if spans[id_].kind == "run" and not up.run and not up.missing)
-    outermost = next(tops, "")
+    outermost = _outermost(spans, above) if any(up.missing for up in above.values()) else ""
     group = Group(trace_id, [])
     runs: list[Span] = []
     lost_runs: list[Span] = []
@@ -218,7 +229,8 @@ def _in_order(
         span = spans[span_id]
         if span.kind == "part" and span_id not in awaited:
             continue
-        _inherit(span, up)
+        if up is not _TOP:
+            _inherit(span, up)
         if up.run:
             # A run that was settled before has ended: the span is nobody's.
             span.parent_id = up.run if up.run in spans else ""
@@ -232,6 +244,12 @@ def _in_order(
     begins = [msgspec.structs.replace(run, ended=False, time=run.time - (run.duration or 0.0)) for run in runs]
     group.spans = [*begins, *rest, *reversed(runs)]
     return group
+
+
+def _outermost(spans: dict[str, Span], above: dict[str, Above]) -> str:
+    """Return the run that what is adrift belongs to in a trace whose root has come, as far as can be known."""
+    tops = (id_ for id_, up in above.items() if spans[id_].kind == "run" and not up.run and not up.missing)
+    return next(tops, "")
 
 
 def _inherit(span: Span, above: Above) -> None:

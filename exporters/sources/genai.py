@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -96,7 +97,6 @@ def sorted_out(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
     """Return what a span is, and the operation of a model call as the conventions name it."""
-    operation = text(said.get("operation"))
     for fact, kinds in KINDS.items():
         if fact in said:
             known = kinds.get(text(said[fact]).lower())
@@ -107,7 +107,7 @@ def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
     if "tool" in said:
         return "tool", ""
     if "model" in said or "input_tokens" in said or "output_tokens" in said or "usage_details" in said:
-        return "inference", operation or "chat"
+        return "inference", text(said.get("operation")) or "chat"
     # Only a root is the run of the workflow or the trace that it names: other spans may all name it too.
     if not found.parent_id and ("workflow" in said or text(said.get("langfuse")) not in ("", "event")):
         return "run", ""
@@ -168,6 +168,7 @@ def _put_call(span: Span, operation: str, found: Described, said: Mapping[str, A
     put_usage(span, said)
 
 
+@lru_cache(1024)
 def _provider(name: str) -> str:
     """Return OpenTelemetry's name of a provider; the name given where there is none."""
     key = name.lower().replace(" ", "_").replace("-", "_")

@@ -18,7 +18,7 @@ def put_usage(span: Span, said: Mapping[str, Any]) -> None:
 
 
 def _put_usage(span: Span, said: Mapping[str, Any]) -> None:
-    details = _object(said.get("usage_details"))
+    details = _object(said["usage_details"]) if "usage_details" in said else None
     if details:
         _put_details(span, details)
     else:
@@ -72,9 +72,10 @@ def _put_tokens(span: Span, given: int | None, taken: int | None, total: int | N
 
 def _cost(span: Span, said: Mapping[str, Any]) -> float | None:
     """Return the money in USD that a span reports; of another currency, nothing is known."""
-    details = _object(said.get("cost_details"))
-    if details:
-        return cost_of(details)
+    if "cost_details" in said:
+        details = _object(said["cost_details"])
+        if details:
+            return cost_of(details)
     if "cost" not in said and "input_cost" not in said and "output_cost" not in said:
         return None
     if text(said.get("currency", "USD")).upper() != "USD":
