@@ -45,6 +45,6 @@ def read(
             yield runner
         finally:
             runner.stop()
-        problems = [problem for source in sources if (problem := runner.problem_of(source.name))]
+        problems = [problem for source in sources if (problem := runner.standing.problem_of(source.name))]
         if problems:
             raise SourceError("; ".join(problems))

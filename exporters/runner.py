@@ -4,27 +4,25 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from exporters.aggregate import Aggregate
+from exporters.counting import Counting
 from exporters.database import DATABASE, damaged
 from exporters.days import month_before, zone_of
 from exporters.exposition import page
 from exporters.health import Health
 from exporters.ledger import Ledger
 from exporters.lock import StateError, StateInUseError
-from exporters.pricing import Prices
 from exporters.reconcile import Reconciliation
-from exporters.runs import Runs
 from exporters.scrapers import Scrapers
-from exporters.settling import Settling
-from exporters.sources import Batch, Source, SourceError, Translated
+from exporters.sources import Batch, Source, Translated
 from exporters.span import Span
-from exporters.state import Change, State, ZoneChangedError
-from exporters.trace import OpenTrace, Outcome
+from exporters.standing import Standing
+from exporters.state import State, ZoneChangedError
+from exporters.trace import OpenTrace
 
 POLL_SECONDS = 5.0
 # How often what waits for its trace is looked at.
@@ -69,41 +67,26 @@ class Runner:
         self.aggregate = aggregate
         self.ledger = Ledger()
         self.health = Health()
+        self.standing = Standing(self.health)
         self.problem = ""
         self._directory = directory
         self._durable = durable
         self._lasting = lasting
         self._zone = zone
         self._now = now
-        self._counted = counted
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._state: State | None = None
         self._scrapers = Scrapers()
         self._reconciliation = Reconciliation(directory)
-        self._runs = {
-            source.name: Runs(source.price or Prices(source.name), self._recall(source.name), idle=idle)
-            for source in sources
-        }
-        self._settling = {
-            source.name: Settling(source.settles, self._runs[source.name].traces.awaited)
-            for source in sources
-            if source.settles is not None
-        }
-        # The sources that were read to their end since the state was opened.
-        self._live: set[str] = set()
-        # Of each source, as the log says it and as the page may.
-        self._problems: dict[str, str] = {}
-        self._shown: dict[str, str] = {}
+        self._counting = Counting(sources, aggregate, self.ledger, self._recall, idle=idle, counted=counted)
         # Raised whenever the state was opened anew: readers then go back to the committed cursor.
         self._generation = 0
         self._cursors: dict[str, dict[str, bytes]] = {}
         self._next_try = 0.0
         # The source whose commit failed: until one succeeds, that the state can be opened says little.
         self._blamed = ""
-        # When each source was last read without a problem.
-        self._read: dict[str, float] = {}
         # The sources that are committed to have been caught up.
         self._caught_up: set[str] = set()
         for source in sources:
@@ -167,7 +150,7 @@ class Runner:
 
     def _tell_spend(self) -> None:
         """Say what today and this month have cost so far, of the sources whose totals are shown."""
-        read = {name: at for name, at in self._read.items() if name in self.aggregate.caught_up}
+        read = {name: at for name, at in self.standing.read.items() if name in self.aggregate.caught_up}
         rows = [((period, *who), took) for period, who, took in self.ledger.spend(self._now(), read)]
         self.health.replace("agentgauge_spend_usd", {labels: took.cost for labels, took in rows})
         self.health.replace("agentgauge_spend_tokens", {labels: took.tokens for labels, took in rows})
@@ -183,7 +166,7 @@ class Runner:
     def read_to_end(self, progress: Callable[[Source, int], None]) -> None:
         """Read every source to its end in this thread; `progress` is told after each batch.
 
-        Where a part of a store cannot be read, the rest is; see `problem_of`. Raises SourceError,
+        Where a part of a store cannot be read, the rest is; see `standing`. Raises SourceError,
         OSError or StateError: nobody waits for it to be mended.
         """
         self._open_or_raise()
@@ -199,13 +182,9 @@ class Runner:
                 progress(source, batch.size)
                 more = batch.more
 
-    def problem_of(self, source: str) -> str:
-        """Return why a source, or a part of it, could not be read at the last attempt; empty if it could."""
-        return self._shown.get(source, "")
-
     def open_traces(self, source: str) -> Mapping[str, OpenTrace]:
         """Return the traces of a source that have not ended."""
-        return self._runs[source].traces.open
+        return self._counting.runs[source].traces.open
 
     def _follow(self, source: Source) -> None:
         """Read one source on and on; no trouble with it ends this, or reaches another source."""
@@ -228,13 +207,13 @@ class Runner:
             # A source is other people's data and clients: whatever it raises costs this source one
             # attempt and is told, and the others go on.
             except Exception as error:  # noqa: BLE001
-                self._troubled(source, error)
+                self.standing.troubled(source, error)
                 self._stop.wait(RETRY_SECONDS)
                 generation = 0
 
     def _wait(self, source: Source, generation: int) -> None:
         """Wait until there may be something to read; what waits for its trace is settled meanwhile."""
-        settling, left = self._settling.get(source.name), POLL_SECONDS
+        settling, left = self._counting.settling.get(source.name), POLL_SECONDS
         while settling is not None and settling.waiting and left > SETTLE_SECONDS:
             began = time.monotonic()
             source.reader.wait(SETTLE_SECONDS)
@@ -250,8 +229,7 @@ class Runner:
         batch = source.reader.poll()
         if not self._take(source, generation, batch, source.spans(batch.records)):
             return False
-        if batch.problem and self._problems.get(source.name) != batch.problem:
-            log.warning("source=%s cannot read all of it: %s", source.name, batch.problem)
+        self.standing.warn(source, batch)
         with self._lock:
             self._tell(source, batch)
         self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
@@ -278,116 +256,34 @@ class Runner:
 
     def _commit(self, source: Source, batch: Batch, found: Translated, *, last: bool = False) -> None:
         """Count a batch and commit it; `last` says that no other will come. Raises StateError."""
-        name, traces, totals = source.name, self._runs[source.name].traces, self.aggregate
-        now, settling = self._now(), self._settling.get(source.name)
-        self._pair(name, batch, found.spans, now, last=last)
-        if found.records:
-            totals.count(name, "agentgauge_records", by=found.records)
-        if batch.late:
-            totals.count(name, "agentgauge_late_updates", by=batch.late)
-        for reasons in (batch.bad, found.bad):
-            for reason, count in reasons.items():
-                totals.count(name, "agentgauge_bad_records", reason, count)
-        catches_up = not batch.more and name not in totals.caught_up
-        if catches_up:
-            totals.catch_up(name)
-        waits = settling is not None and settling.changed
-        if not (batch.cursor or traces.changed or totals.changed or catches_up or waits):
+        now = self._now()
+        if not self._counting.take(source, batch, found, now, last=last):
             return
         began = time.perf_counter()
-        # What does not outlive the process is not even written out.
-        blobs = totals.blobs() if self._lasting else []
-        change = Change(
-            source=name,
-            cursor=batch.cursor,
-            open=traces.changes() if self._lasting else {},
-            closed=traces.closed,
-            caught_up=name in totals.caught_up,
-            newest=traces.newest,
-            ledger=self.ledger.changes() if self._lasting else (),
-            since=now - source.since if source.since else 0.0,
-            waiting=settling.changes() if settling is not None else None,
-        )
+        change, blobs = self._counting.changes(source, batch, now, lasting=self._lasting)
         self._open_or_raise().commit(change, blobs)
-        totals.committed(blobs)
-        self.ledger.committed()
-        traces.committed()
+        self._counting.committed(source.name, blobs)
         # Where this source goes back to after a trouble of its own.
         for part, value in batch.cursor.items():
             if value:
-                self._cursors[name][part] = value
+                self._cursors[source.name][part] = value
             else:
-                self._cursors[name].pop(part, None)
-        self._caught_up = set(totals.caught_up)
+                self._cursors[source.name].pop(part, None)
+        self._caught_up = set(self.aggregate.caught_up)
         self.health.took("agentgauge_commit_duration_seconds", time.perf_counter() - began)
-
-    def _pair(self, name: str, batch: Batch, spans: list[Span], now: float, *, last: bool) -> None:
-        """Count the spans that are complete now."""
-        runs, settling, live = self._runs[name], self._settling.get(name), name in self._live
-        if not batch.more:
-            self._live.add(name)
-        if settling is None:
-            self._count(name, runs.add(spans, now, live=live))
-        else:
-            groups = settling.add(spans, now, live=name in self._live)
-            self._count(name, runs.settle(groups + settling.settle_all() if last else groups, now))
-        self._count(name, runs.sweep_behind(spans) if batch.more else runs.sweep(now))
-
-    def _count(self, name: str, outcome: Outcome) -> None:
-        if self._counted is not None:
-            self._counted(name, outcome.ended)
-        for day, spans in self.ledger.by_day(outcome.ended):
-            self.aggregate.add(name, spans)
-            if day:
-                self.ledger.take(day, self.aggregate.changed)
-        kinds = Counter(span.kind for span in outcome.ended if not span.usage_only)
-        for kind, count in kinds.items():
-            self.aggregate.count(name, "agentgauge_spans", kind, count)
-        for metric, count in (
-            ("agentgauge_repeated_spans", outcome.repeated),
-            ("agentgauge_wrapper_spans", outcome.wrappers),
-            ("agentgauge_spans_without_ancestor", outcome.adrift),
-        ):
-            if count:
-                self.aggregate.count(name, metric, by=count)
 
     def _tell(self, source: Source, batch: Batch) -> None:
         """Say on the page how a source is doing."""
-        name, now, newest = source.name, self._now(), self._runs[source.name].traces.newest
-        self._problems[name] = self._shown[name] = batch.problem
-        tell = self.health.set
-        self.health.failed(name, batch.retries)
-        for gauge, value in source.gauges().items() if source.gauges is not None else ():
-            tell(gauge, value, name)
-        tell("agentgauge_source_up", 0 if batch.problem else 1, name)
-        tell(f"agentgauge_source_backlog_{source.reader.unit}", source.reader.backlog(), name)
-        tell("agentgauge_source_lag_seconds", max(0.0, now - newest) if batch.more and newest else 0, name)
-        self._tell_open(name)
-        if newest:
-            tell("agentgauge_source_newest_record_timestamp_seconds", newest, name)
-        if not batch.problem:
-            self._read[name] = now
-            tell("agentgauge_source_last_success_timestamp_seconds", now, name)
+        newest = self._counting.runs[source.name].traces.newest
+        self.standing.tell(source, batch, newest=newest, now=self._now())
+        self._tell_open(source.name)
 
     def _tell_open(self, name: str) -> None:
         """Say on the page whether a source's totals are on it, and what of it has not ended, or waits."""
         self.health.set("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
-        self.health.set("agentgauge_open_runs", len(self._runs[name].traces.open), name)
-        if name in self._settling:
-            self.health.set("agentgauge_waiting_spans", self._settling[name].spans, name)
-
-    def _troubled(self, source: Source, error: Exception) -> None:
-        """Say that a source could not be read, once for each reason."""
-        self.health.set("agentgauge_source_up", 0, source.name)
-        self.health.failed(source.name)
-        expected = isinstance(error, SourceError | OSError)
-        said = str(error) if expected else f"{type(error).__name__}: {error}"
-        if self._problems.get(source.name) != said:
-            log.error("source=%s cannot be read: %s", source.name, said, exc_info=None if expected else error)
-        self._problems[source.name] = said
-        # What other people's clients say may quote what they sent, which not everybody is to see.
-        own = isinstance(error, SourceError) or (isinstance(error, OSError) and error.strerror is not None)
-        self._shown[source.name] = said if own else f"{type(error).__name__}; the exporter's log says more"
+        self.health.set("agentgauge_open_runs", len(self._counting.runs[name].traces.open), name)
+        if name in self._counting.settling:
+            self.health.set("agentgauge_waiting_spans", self._counting.settling[name].spans, name)
 
     def _recall(self, name: str) -> Callable[[str], list[str] | None]:
         return lambda trace: self._open_or_raise().counted(name, trace)
@@ -446,12 +342,9 @@ class Runner:
         self.aggregate.born = max(self.aggregate.born, to_any)
         self._scrapers.restore(promised, to_any, self.aggregate.born)
         self._caught_up = {name for name, committed in found.items() if committed.caught_up}
-        self._live = set()
         self.aggregate.caught_up = set(self._caught_up)
+        self._counting.restore(found)
         for name, committed in found.items():
-            self._runs[name].traces.restore(committed.open, committed.newest)
-            if name in self._settling:
-                self._settling[name].restore(committed.waiting)
             self._cursors[name] = committed.cursor
             self.health.set("agentgauge_source_caught_up", int(committed.caught_up), name)
         if state.created:

@@ -77,7 +77,7 @@ def _takes_gzip(accepted: str) -> bool:
 
 def _standing(runner: Runner, source: str) -> str:
     """How a source is doing, in words."""
-    problem = runner.problem_of(source)
+    problem = runner.standing.problem_of(source)
     read = "read to its end" if source in runner.aggregate.caught_up else "its backlog is being read"
     return f"{read}; cannot be read now: {problem}" if problem else read
 
