@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from exporters.sources import Translated
+from exporters.sources.records import LATEST, LONGEST, MOST, RecordError
 from exporters.span import Span, error_type
 
 # What is read of a row, in this order; of a trace, its name, metadata and time. A page's key comes last.
@@ -21,9 +22,6 @@ FIELDS = (
 )  # fmt: skip
 LATENCY = FIELDS.index("latency_ms")
 
-_LATEST = 4102444800.0  # 2100-01-01; a time past it is a broken clock
-_MOST = 2**53  # past it, a float no longer counts by ones
-_LONG_NAME = 1024
 _EPOCH = datetime(1970, 1, 1)
 _from_iso = datetime.fromisoformat
 # Texts shorter than this, characters, come again and again, and what they say is remembered.
@@ -59,10 +57,6 @@ class _Named(msgspec.Struct):
     agent: Any = None
 
 
-class _RecordError(Exception):
-    """A row that cannot be used; its text is the reason's label value."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Page:
     """Rows as they were read. `zeros` says that unknown numbers are stored as 0, and that a completion
@@ -93,8 +87,8 @@ def translate(page: Page, environment: str, found: Translated) -> None:
             if trace is None:
                 trace = begun[row[1]] = _begun(row, environment, spans)
             spans.append(_call(row, trace, page, environment))
-        except (_RecordError, TypeError) as reason:  # a column of another type, such as a blob
-            why = str(reason) if isinstance(reason, _RecordError) else "wrong_type"
+        except (RecordError, TypeError) as reason:  # a column of another type, such as a blob
+            why = str(reason) if isinstance(reason, RecordError) else "wrong_type"
             found.bad[why] = found.bad.get(why, 0) + 1
     found.records += len(page.rows)
 
@@ -107,7 +101,7 @@ def _begun(row: tuple[Any, ...], environment: str, spans: list[Span]) -> _Trace:
     """Put down that a trace began, if an agent's name stands on it."""
     agent = _agent(row[17]) or _name(row[16]).removesuffix("_task")
     began, trace_id = _stamp(row[18]), _id(row[1])
-    if not agent or began is None or not 0.0 <= (time := _seconds(began)) < _LATEST:
+    if not agent or began is None or not 0.0 <= (time := _seconds(began)) < LATEST:
         return trace_id, "", agent
     run = Span("run", False, trace_id, f"trace:{trace_id}", "", time, agent, "", "", "", "", "", environment)
     run.ends_when_idle = True
@@ -121,11 +115,11 @@ def _call(row: tuple[Any, ...], trace: _Trace, page: Page, environment: str) -> 
     )  # fmt: skip
     began, ended = _stamp(created), _stamp(end) if end is not None else None
     time = _seconds(ended) if ended is not None else -1.0
-    if not 0.0 <= time < _LATEST:
+    if not 0.0 <= time < LATEST:
         time = _seconds(began) if began is not None else -1.0
-        if not 0.0 <= time < _LATEST:
-            raise _RecordError("timestamp")
-    if type(id_) is not str or not 0 < len(id_) <= _LONG_NAME or not id_.isascii():
+        if not 0.0 <= time < LATEST:
+            raise RecordError("timestamp")
+    if type(id_) is not str or not 0 < len(id_) <= LONGEST or not id_.isascii():
         id_ = _id(id_)
     provider, model = _model(model) if type(model) is str and len(model) < _REMEMBERED else ("", _name(model))
     trace_id, run_id, agent = trace
@@ -161,11 +155,11 @@ def _put_amounts(span: Span, row: tuple[Any, ...], page: Page) -> None:
     """
     _, _, _, given, taken, total, given_cost, taken_cost, cost, latency, *_ = row
     for count in (given, taken, total):
-        if count is not None and (type(count) is not int or not 0 <= count < _MOST):
-            raise _RecordError(_wrong(count))
+        if count is not None and (type(count) is not int or not 0 <= count < MOST):
+            raise RecordError(_wrong(count))
     for amount in (given_cost, taken_cost, cost, latency):
-        if amount is not None and not (isinstance(amount, float | int) and 0.0 <= amount < _MOST):
-            raise _RecordError(_wrong(amount))
+        if amount is not None and not (isinstance(amount, float | int) and 0.0 <= amount < MOST):
+            raise RecordError(_wrong(amount))
     if page.zeros and not given and not taken:
         given = taken = None
         total = total or None
@@ -226,16 +220,16 @@ def _name(value: Any) -> str:
     """Return a name as it is worth keeping: not a null's text, no lone surrogates, not endless."""
     if not isinstance(value, str) or value in _NOTHING:
         return ""
-    return value if value.isascii() and len(value) <= _LONG_NAME else _utf8(value[:_LONG_NAME])
+    return value if value.isascii() and len(value) <= LONGEST else _utf8(value[:LONGEST])
 
 
 def _id(value: Any) -> str:
     if not isinstance(value, str):
-        raise _RecordError("wrong_type")
+        raise RecordError("wrong_type")
     if not value:
-        raise _RecordError("missing_field")
-    if len(value) > _LONG_NAME:
-        raise _RecordError("id_too_long")
+        raise RecordError("missing_field")
+    if len(value) > LONGEST:
+        raise RecordError("id_too_long")
     return value if value.isascii() else _utf8(value)
 
 
