@@ -63,7 +63,9 @@ class Counting:
         for reasons in (batch.bad, found.bad):
             for reason, count in reasons.items():
                 totals.count(name, "agentgauge_bad_records", reason, count)
-        catches_up = not batch.more and name not in totals.caught_up
+        # What waits of the backlog is a part of it: counted after the source was caught up, it were a burst.
+        behind = batch.more or (settling is not None and settling.behind)
+        catches_up = not behind and name not in totals.caught_up
         if catches_up:
             totals.catch_up(name)
         waits = settling is not None and settling.changed

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 
 import msgspec
 
@@ -79,6 +79,8 @@ class Settling:
         self._gone: list[int] = []
         self._row = max(rows, default=0)
         self._batch = 0
+        # When the store was first read to its end.
+        self._live = inf
         for number, spans in sorted(rows.items()):
             for arrived in spans:
                 self._put(arrived)
@@ -93,6 +95,11 @@ class Settling:
     def changed(self) -> bool:
         """Whether there is something to commit."""
         return bool(self._changed or self._gone)
+
+    @property
+    def behind(self) -> bool:
+        """Whether something waits that came before the store was first read to its end."""
+        return any(next(iter(trace.arrived.values())).at <= self._live for trace in self.waiting.values())
 
     def changes(self) -> Changes:
         """Return what the next commit has to keep; after one that failed, `restore` what was committed."""
@@ -113,6 +120,8 @@ class Settling:
         is due then, and a trace that seems whole waits for one more batch.
         """
         self._batch += 1
+        if live:
+            self._live = min(self._live, now)
         touched: dict[str, None] = {}
         for span in spans:
             self._put(Arrived(now, span))
