@@ -1,6 +1,5 @@
 """Names without end: memory and page stay bounded, whatever strangers call their agents, tools and models."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,17 +30,22 @@ def store(folder: Path, names: int) -> Path:
     return folder
 
 
+# The system counts towards a process what the one that started it took, until it runs a program of its own: so
+# it is asked for its memory itself.
+ONCE = """if True:
+    import re, sys
+    from pathlib import Path
+    from exporters.__main__ import main
+    assert main(["once", sys.argv[1]]) == 0
+    print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1], file=sys.stderr)
+"""
+
+
 def once(folder: Path) -> tuple[list[str], float]:
     """What `agentgauge once` prints of a folder, and the most memory that it took, in MB."""
-    page = folder.with_suffix(".txt")
-    with page.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "exporters", "once", f"createagents://{folder}"], stdout=out, env={**os.environ}
-        )
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return page.read_text().splitlines(), used.ru_maxrss / 1024
+    command = [sys.executable, "-c", ONCE, f"createagents://{folder}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines(), int(done.stderr.split()[-1]) / 1024
 
 
 def total(page: list[str], start: str) -> float:

@@ -182,7 +182,7 @@ def test_after_fifty_kills_and_every_kind_of_fault_the_totals_are_the_truth(tmp_
         try:
             for _ in range(KILLS):
                 exporter.start()
-                page = until(exporter.scrape, 30, exporter.log.read_text)
+                page = until(exporter.scrape, 60, exporter.log.read_text)
                 # Between the first page and what is a commit or three later.
                 time.sleep(random.random() * 0.3)
                 page = exporter.scrape() or page
@@ -204,7 +204,7 @@ def test_after_fifty_kills_and_every_kind_of_fault_the_totals_are_the_truth(tmp_
                 wrong = {name for name in truth.keys() | found.keys() if truth.get(name) != found.get(name)}
                 return "\n".join(f"{name}: {found.get(name)} should be {truth.get(name)}" for name in sorted(wrong))
 
-            until(arrived, 40, differences)
+            until(arrived, 120, differences)
         finally:
             exporter.kill()
     assert ledger.falls == []

@@ -169,14 +169,14 @@ def test_after_fifty_kills_each_call_is_counted_once(exporter: Exporter, writer:
         if kill == KILLS // 2:
             # All that was written was counted: it may go.
             with writer.pause:
-                until(arrived, 60, differences)
+                until(arrived, 120, differences)
                 writer.replace()
         exporter.kill()
         exporter.start()
     writer.stop()
-    until(arrived, 60, differences)
+    until(arrived, 120, differences)
     assert ledger.falls == []
     # That much did happen.
-    assert answered >= KILLS / 4
+    assert answered >= KILLS / 10
     assert min(writer.done.values()) >= 3, writer.done
     assert "Traceback" not in exporter.log.read_text()

@@ -140,7 +140,7 @@ def test_after_fifty_kills_all_that_was_accepted_is_counted_once(exporter: Expor
     for client in clients:
         client.stop()
     for client in clients:
-        client.join(30)
+        client.join(120)
         assert not client.is_alive()
     truth = sum((client.sent for client in clients), Counter())
 
@@ -150,7 +150,7 @@ def test_after_fifty_kills_all_that_was_accepted_is_counted_once(exporter: Expor
             ledger.note(page)
         return page is not None and totals(page) == truth
 
-    until(arrived, 30, lambda: f"{totals(exporter.awaited())} should be {truth}\n{exporter.log.read_text()}")
+    until(arrived, 120, lambda: f"{totals(exporter.awaited())} should be {truth}\n{exporter.log.read_text()}")
     assert ledger.falls == []
     # That much did happen.
     assert answered >= KILLS / 4
