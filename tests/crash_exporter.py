@@ -51,11 +51,13 @@ class Exporter:
         folder: Path | None = None,
         state: Path | None = None,
         url: str = "",
+        options: Sequence[str] = (),
         **environment: str,
     ) -> None:
         self.folder = folder or directory / "traces"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.url = url or f"createagents://{self.folder}"
+        self.options = options
         self.environment = environment
         self.state = state or directory / "state"
         self.log = directory / "log"
@@ -64,7 +66,7 @@ class Exporter:
 
     def start(self, *, prefix: Sequence[str] = ()) -> "Exporter":
         serve = [sys.executable, "-m", "exporters", "serve", *self.url.split()]
-        options = ["--listen", f"127.0.0.1:{self.port}", "--state", str(self.state)]
+        options = ["--listen", f"127.0.0.1:{self.port}", "--state", str(self.state), *self.options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*prefix, *serve, *options], cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **self.environment}
