@@ -184,9 +184,10 @@ class Runs:
         trace = self.traces.open[trace_id]
         if trace.held is not None:
             self._end_run(trace_id, trace, trace.held, outcome)
-        error = "abandoned" if trace.runs else "no_response"
-        first = next(iter(trace.runs.values()), OpenRun(Span("run", False, trace_id, "")))
-        give_up(trace, first, outcome, trace.touched, error)
+        if trace.starts:
+            error = "abandoned" if trace.runs else "no_response"
+            first = next(iter(trace.runs.values()), OpenRun(Span("run", False, trace_id, "")))
+            give_up(trace, first, outcome, trace.touched, error)
         for run in trace.runs.values():
             span = run.span
             if span.ends_when_idle:

@@ -171,11 +171,13 @@ class State:
         or all of it: reopen to know. A state that ends with the process keeps what it is asked for
         while that runs: which spans were counted in traces that are closed."""
         try:
-            if not self._lasting:
-                self._counted.write(change.source, change.closed)
-                return
             db = self._db
             db.execute("BEGIN IMMEDIATE")
+            if not self._lasting:
+                # Outside of a transaction each row would be written to the file by itself.
+                self._counted.write(change.source, change.closed)
+                db.execute("COMMIT")
+                return
             self._write(change)
             db.executemany(
                 "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?)",

@@ -110,11 +110,10 @@ def _begun(row: tuple[Any, ...], environment: str, spans: list[Span]) -> _Trace:
 
 
 def _call(row: tuple[Any, ...], trace: _Trace, page: Page, environment: str) -> Span:
-    id_, model, created, first, end, metadata, level, message = (
-        row[0], row[2], row[10], row[11], row[12], row[13], row[14], row[15]
-    )  # fmt: skip
-    began, ended = _stamp(created), _stamp(end) if end is not None else None
-    time = _seconds(ended) if ended is not None else -1.0
+    id_, _, model, given, taken, total, given_cost, taken_cost, cost, latency = row[:10]
+    metadata, level, message = row[13:16]
+    began, first, ended = _stamps(row[10], row[11], row[12])
+    time = (ended - _EPOCH).total_seconds() if ended is not None else -1.0
     if not 0.0 <= time < LATEST:
         time = _seconds(began) if began is not None else -1.0
         if not 0.0 <= time < LATEST:
@@ -125,54 +124,59 @@ def _call(row: tuple[Any, ...], trace: _Trace, page: Page, environment: str) -> 
     trace_id, run_id, agent = trace
     if metadata is not None:
         agent = _agent(metadata) or agent
-    span = Span("inference", True, trace_id, id_, run_id, time, agent, model, provider, "chat", "", "", environment)
+    error = ""
     if level == "ERROR" or (message is not None and message not in _NOTHING and level not in ("WARNING", "DEBUG")):
-        span.error = error_type(message if isinstance(message, str) else None)
-    _put_times(span, began, _stamp(first) if first is not None else None, ended, page)
-    _put_amounts(span, row, page)
-    return span
-
-
-def _put_times(span: Span, began: datetime | None, first: datetime | None, ended: datetime | None, page: Page) -> None:
-    """Fill in how long a call took, by its times where they say so, for the unit of `latency_ms` may lie.
-
-    In layout A a completion starts with the call, and `created_at` is when the row was exported; in
-    layout B the call was created when it began, and its completion starts with the first token.
-    """
-    start = began if page.zeros else first
+        error = error_type(message if isinstance(message, str) else None)
+    _check(row)
+    zeros = page.zeros
+    # Unknown numbers are stored as 0 there. A total of tokens may differ from its parts, and is used
+    # only where they are not known.
+    if zeros and not given and not taken:
+        given = taken = None
+        total = total or None
+    if not cost and given_cost is not None and taken_cost is not None:
+        cost = given_cost + taken_cost
+    # How long a call took its times say where they do so, for the unit of `latency_ms` may lie. In layout A a
+    # completion starts with the call, and `created_at` is when the row was exported; in layout B the
+    # call was created when it began, and its completion starts with the first token.
+    start, duration, waited = began if zeros else first, None, None
     if ended is not None and start is not None and ended >= start:
-        span.duration = (ended - start).total_seconds()
-    if page.zeros and first is not None and began is not None and first > began and not span.error:
-        waited = (first - began).total_seconds()
-        if ended is None or first <= ended:
-            span.time_to_first_chunk = waited
+        duration = (ended - start).total_seconds()
+    elif latency is not None:
+        duration = latency / page.unit
+    if zeros and first is not None and began is not None and first > began and not error:
+        waited = (first - began).total_seconds() if ended is None or first <= ended else None
+    return Span(
+        # By their places, in one call: this is made of each row.
+        "inference", True, trace_id, id_, run_id, time, agent, model, provider, "chat", "", "", environment,
+        error, duration, waited, given, taken, None, None, None,
+        total if given is None and taken is None else None,
+        cost if cost or not zeros else None,
+    )  # fmt: skip
 
 
-def _put_amounts(span: Span, row: tuple[Any, ...], page: Page) -> None:
-    """Fill in tokens, cost, and a latency where times say none; what is missing stays unknown.
-
-    A total of tokens may differ from its parts, and is used only where they are not known.
-    """
-    _, _, _, given, taken, total, given_cost, taken_cost, cost, latency, *_ = row
+def _check(row: tuple[Any, ...]) -> None:
+    """Raise RecordError for a number of a row that cannot be one."""
+    given, taken, total, given_cost, taken_cost, cost, latency = row[3:10]
+    # Nearly all are what they should be, and are looked at one by one only when not.
+    if (
+        type(given) is type(taken) is type(total) is int
+        and type(given_cost) is type(taken_cost) is type(cost) is type(latency) is float
+        and 0 <= given < MOST
+        and 0 <= taken < MOST
+        and 0 <= total < MOST
+        and 0.0 <= given_cost < MOST
+        and 0.0 <= taken_cost < MOST
+        and 0.0 <= cost < MOST
+        and 0.0 <= latency < MOST
+    ):
+        return
     for count in (given, taken, total):
         if count is not None and (type(count) is not int or not 0 <= count < MOST):
             raise RecordError(_wrong(count))
     for amount in (given_cost, taken_cost, cost, latency):
         if amount is not None and not (isinstance(amount, float | int) and 0.0 <= amount < MOST):
             raise RecordError(_wrong(amount))
-    if page.zeros and not given and not taken:
-        given = taken = None
-        total = total or None
-    if given is None and taken is None:
-        span.unsplit_tokens = total
-    else:
-        span.input_tokens, span.output_tokens = given, taken
-    if not cost and given_cost is not None and taken_cost is not None:
-        cost = given_cost + taken_cost
-    if cost or not page.zeros:
-        span.cost = cost
-    if latency is not None and span.duration is None:
-        span.duration = latency / page.unit
 
 
 @lru_cache(maxsize=1024)
@@ -235,6 +239,23 @@ def _id(value: Any) -> str:
 
 def _utf8(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
+
+
+def _stamps(created: Any, first: Any, end: Any) -> tuple[datetime | None, datetime | None, datetime | None]:
+    """Read the times of a row, each as `_stamp` does; nearly always all are there or empty, and none has an offset."""
+    try:
+        began = _from_iso(created)
+        chunk = None if first is None else _from_iso(first)
+        ended = None if end is None else _from_iso(end)
+        if (
+            began.tzinfo is None
+            and (chunk is None or chunk.tzinfo is None)
+            and (ended is None or ended.tzinfo is None)
+        ):  # fmt: skip
+            return began, chunk, ended
+    except (ValueError, TypeError):
+        pass  # one of them is no time
+    return _stamp(created), _stamp(first), _stamp(end)
 
 
 def _stamp(value: Any) -> datetime | None:
