@@ -50,7 +50,7 @@ def test_what_happens_in_each_is_counted(running: Stack) -> None:
 
     until(lambda: {name for name, count in calls().items() if count > 0} == KINDS, "a call of every kind", 600.0)
     found = calls()
-    assert found["createagents"] > 2 * found["msgtrace"] > 10
+    assert found["createagents"] > found["msgtrace"] > 10
 
 
 def test_the_tab_of_the_exporter_s_health_shows_each(running: Stack, playwright: Playwright) -> None:

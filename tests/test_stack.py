@@ -163,7 +163,7 @@ def test_a_demo_of_every_kind_of_store_is_asked_for(told: dict[str, str], tmp_pa
         f"msgtrace://{folder}/msgtrace.db",
         f"llm-metrics://{folder}/llm_metrics.db",
         "otlp://127.0.0.1:1234",
-        "langfuse+http://127.0.0.1:1235?wait=10s",
+        "langfuse+http://127.0.0.1:1235?wait=10s&settle=30s",
     )
     (command,) = [part.command for part in parts.parts(settings) if part.name == "demo"]
     wanted = "msgtrace llm-metrics otlp=http://127.0.0.1:1234 langfuse=127.0.0.1:1235"

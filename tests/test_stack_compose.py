@@ -290,7 +290,7 @@ def test_a_demo_of_every_kind_of_store_reaches_its_parts_by_their_names(
         "msgtrace:///traces/msgtrace.db",
         "llm-metrics:///traces/llm_metrics.db",
         "otlp://0.0.0.0:4318",
-        "langfuse+http://demo:4319?wait=10s",
+        "langfuse+http://demo:4319?wait=10s&settle=30s",
     ]
     secret = settings.env["LANGFUSE_SECRET_KEY"]
     assert services["exporter"]["environment"]["LANGFUSE_SECRET_KEY"] == secret

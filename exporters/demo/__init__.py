@@ -27,7 +27,7 @@ from exporters.demo.weather import Weather
 from exporters.sources import seconds_of
 
 # What the other stores get: a part of the chats, and of the past.
-_SHARE = 0.2
+_SHARE = 0.5
 _PAST = timedelta(days=1)
 
 

@@ -139,7 +139,7 @@ def _of_every_kind(settings: Settings) -> dict[str, object]:
     keys = {name: settings.env[name] for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")}
     folder = Path("/traces")
     past = (folder_url(folder), *database_urls(folder))
-    present = ("otlp://0.0.0.0:4318", "langfuse+http://demo:4319?wait=10s")
+    present = ("otlp://0.0.0.0:4318", "langfuse+http://demo:4319?wait=10s&settle=30s")
     stores = ("msgtrace", "llm-metrics", "otlp=http://exporter:4318", "langfuse=0.0.0.0:4319")
     options = [word for store in stores for word in ("--store", store)]
     return {

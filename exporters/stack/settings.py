@@ -160,7 +160,12 @@ def _every_kind(home: Path, ports: Mapping[str, int]) -> tuple[tuple[str, ...], 
     folder = home / "demo"
     otlp, langfuse = (f"127.0.0.1:{ports[name]}" for name in DEMO_PORTS)
     return (
-        (folder_url(folder), *database_urls(folder), f"otlp://{otlp}", f"langfuse+http://{langfuse}?wait=10s"),
+        (
+            folder_url(folder),
+            *database_urls(folder),
+            f"otlp://{otlp}",
+            f"langfuse+http://{langfuse}?wait=10s&settle=30s",
+        ),
         folder,
         ("msgtrace", "llm-metrics", f"otlp=http://{otlp}", f"langfuse={langfuse}"),
     )
