@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections import deque
@@ -52,7 +51,7 @@ class Sender:
             with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
                 return bool(answer.status == 200)
         except urllib.error.HTTPError as error:
-            time.sleep(min(float(error.headers.get("Retry-After") or 0), _SECONDS))
+            # What is refused for good is dropped; what may come again is sent with the next.
             return error.code == 400
         except OSError:
             return False
