@@ -120,7 +120,21 @@ def test_any_bytes_are_a_request_or_one_bad_record(sent: bytes) -> None:
         taken = Body(encoding, sent)
         found = bodies([taken])
         assert found.records == len(found.spans) + sum(found.bad.values())
-        assert bool(taken.malformed) == (encoding == JSON or bool(found.bad))
+        assert bool(taken.malformed) == (bool(found.bad) if encoding == PROTOBUF else not _is_object(sent))
+
+
+def _is_object(sent: bytes) -> bool:
+    try:
+        return isinstance(json.loads(sent.decode()), dict)
+    except ValueError:
+        return False
+
+
+def test_no_fields_at_all_are_a_request_without_spans() -> None:
+    for encoding, sent in ((PROTOBUF, b""), (JSON, b"{}")):
+        taken = Body(encoding, sent)
+        found = bodies([taken])
+        assert (found.records, found.spans, found.bad, taken.malformed) == (0, [], {}, "")
 
 
 @given(st.integers(0, 10**6), st.integers(0, 255), st.booleans())
