@@ -45,10 +45,11 @@ def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], loo
     stacked = signal.view == "stacked"
     rows = _rows(lines.stacked(found) if stacked else found, moments, stacked)
     top = max(row["high"] for row in rows if row["high"] is not None)
-    limit = signal.limit.above if signal.limit and (signal.limit.above or 0) <= 2 * top else None
+    # One far above the lines would press them flat.
+    limits = [limit.above for limit in signal.limits if limit.above is not None and limit.above <= 2 * top]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=axes.time(moments),
-        y=axes.values(signal, max(top, limit or 0.0)),
+        y=axes.values(signal, max(top, *limits, 0.0)),
         color=axes.colour(signal, found, look),
     )
     layers: list[Any] = [
@@ -57,8 +58,7 @@ def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], loo
     ]
     if any(row["alone"] for row in rows):
         layers.append(base.transform_filter("datum.alone").mark_point(size=18, filled=True, opacity=1, aria=False))
-    if limit:
-        layers.append(_limit(signal, limit, look))
+    layers += [_limit(signal, limit, look) for limit in limits]
     return alt.layer(*layers, _reading(signal, found, moments, look))
 
 

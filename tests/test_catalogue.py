@@ -9,10 +9,11 @@ from typing import get_args
 import pytest
 
 from exporters.catalogue import build
+from exporters.catalogue.alerts import _HUMAN, alerts
 from exporters.catalogue.faults import Query, faults
 from exporters.catalogue.generated import publish
 from exporters.catalogue.metrics import METRICS, labels_by_series
-from exporters.catalogue.model import LABELS, Limit, Metric, Signal, Unit, breach, fill, spoken
+from exporters.catalogue.model import LABELS, Limit, Metric, Signal, Unit, fill, spoken
 from exporters.catalogue.signals import SIGNALS, _by_name
 
 ROOT = Path(__file__).parents[1]
@@ -25,13 +26,16 @@ RATIO = Signal(
     means="Runs that failed.",
     by=("gen_ai_agent_name",),
     record="agent:agentgauge_runs:rate5m",
-    limit=Limit(
-        says="Too many runs fail.",
-        do="Look at the errors.",
-        dashboard="agents-errors",
-        above=0.2,
-        window="15m",
-        when="sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{$where}[$window])) >= 5",
+    limits=(
+        Limit(
+            says="Too many runs fail.",
+            headline="{} of runs fail",
+            do="Look at the errors.",
+            dashboard="agents-errors",
+            above=0.2,
+            window="15m",
+            when="sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{$where}[$window])) >= 5",
+        ),
     ),
 )
 COUNTER = Metric(name="a_calls", type="counter", help="Calls.", of="run")
@@ -39,7 +43,7 @@ COUNTER = Metric(name="a_calls", type="counter", help="Calls.", of="run")
 
 def limited(**changes):
     """The sound signal with another limit."""
-    return replace(RATIO, limit=replace(RATIO.limit, **changes))
+    return replace(RATIO, limits=(replace(RATIO.limits[0], **changes),))
 
 
 def test_the_catalogue_has_no_fault():
@@ -101,6 +105,12 @@ def test_a_sound_signal_and_a_sound_metric_have_no_fault():
         ),
         (limited(above=None), "failed: a limit is either above or below"),
         (limited(below=0.1), "failed: a limit is either above or below"),
+        (limited(clears=0.3), "failed: a limit clears on the side where all is fine"),
+        (limited(keeps="a while"), "failed: 'a while' is not a duration"),
+        (limited(headline="{} of runs fail."), "failed: `headline` is up to 45 characters, without a period"),
+        (limited(headline="x" * 46), "failed: `headline` is up to 45 characters, without a period"),
+        (limited(do="x" * 120 + "; y."), "failed: the first thing to do takes more than 120 characters"),
+        (replace(RATIO, limits=RATIO.limits * 2), "Failed: two alerts have this name"),
         (limited(do=" "), "failed: a limit says what to do"),
         (limited(says="Failed: {{ $value }}."), "failed: `says` is a sentence without a value"),
         (limited(hold="5 minutes"), "failed: '5 minutes' is not a duration"),
@@ -154,19 +164,68 @@ def test_a_query_is_read_without_its_functions_strings_and_durations():
 
 
 def test_a_limit_becomes_a_condition_over_all_members_matched_on_their_labels():
-    assert breach(RATIO, labels_by_series()) == (
+    (alert,) = alerts([RATIO])
+    assert alert.breach == (
         '(\nsum by (gen_ai_agent_name) (rate(agentgauge_runs_total{outcome="error"}[15m]))\n) > 0.2\n'
         "and on (gen_ai_agent_name) (\nsum by (gen_ai_agent_name) (increase(agentgauge_runs_total[15m])) >= 5\n)"
     )
 
 
 def test_a_limit_from_below_without_a_condition_is_a_comparison():
-    assert breach(SIGNALS["state_up"], labels_by_series()) == "(\nmin(agentgauge_state_up)\n) < 1"
+    (alert,) = alerts([SIGNALS["state_up"]])
+    assert alert.breach == "(\nmin(agentgauge_state_up)\n) < 1"
 
 
-def test_a_signal_without_a_limit_has_no_condition():
-    with pytest.raises(ValueError, match="runs has no limit"):
-        breach(SIGNALS["runs"], labels_by_series())
+def test_what_fires_goes_on_until_it_clears():
+    (alert,) = alerts([replace(limited(clears=0.1, when=""), expr="sum by (gen_ai_agent_name) (x{$where})")])
+    assert alert.breach == (
+        "((\nsum by (gen_ai_agent_name) (x)\n) > 0.2\n"
+        "or (\nsum by (gen_ai_agent_name) (x)\n) > 0.1\n"
+        'and on (gen_ai_agent_name) ALERTS{alertname="Failed",alertstate="firing"})'
+    )
+
+
+def test_a_signal_without_a_limit_is_no_alert():
+    assert alerts([SIGNALS["runs"]]) == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "by", "window", "who", "description", "headline"),
+    [
+        (
+            "currencyUSD",
+            (),
+            "1h",
+            "",
+            'Spend: ${{ printf "%.2f" $value }}, limit ${{ printf "%.2f" 12.5 }}, over 1h.',
+            '${{ printf "%.2f" $value }} is too much',
+        ),
+        (
+            "bytes",
+            ("source", "error_type"),
+            "",
+            'source {{ or $labels.source "unknown" }}, error type {{ or $labels.error_type "unknown" }}',
+            "Spend: {{ $value | humanize1024 }}B, limit {{ 12.5 | humanize1024 }}B.",
+            "{{ $value | humanize1024 }}B is too much",
+        ),
+    ],
+)
+def test_messages_are_told_who_how_bad_and_what_to_do_first(unit, by, window, who, description, headline):
+    limit = Limit(
+        says="Too much.", headline="{} is too much", do="Less: or none. Then go.", dashboard="x", above=12.5,
+        window=window or "5m",
+    )  # fmt: skip
+    expr = "sum(rate(x{$where}[$window]))" if window else "sum(x{$where})"
+    (alert,) = alerts([replace(SIGNALS["spend"], unit=unit, by=by, expr=expr, limits=(limit,))])
+    notes = alert.annotations("$value")
+    assert notes["who"] == who
+    assert (notes["summary"], notes["description"], notes["first"]) == ("Too much.", description, "Less.")
+    assert notes["headline"] == headline
+    assert notes["value"] in notes["headline"]
+
+
+def test_every_unit_can_be_said_in_an_alert():
+    assert _HUMAN.keys() == set(get_args(Unit))
 
 
 def test_only_an_outermost_topk_is_left_out_of_what_is_judged():
@@ -187,7 +246,10 @@ def test_a_filter_goes_only_to_the_series_that_have_its_label():
 
 
 def test_names_as_alerts_and_people_say_them():
-    assert SIGNALS["run_error_ratio_by_agent"].alert == "RunErrorRatioByAgent"
+    assert [alert.name for alert in alerts([RATIO])] == ["Failed"]
+    (named,) = alerts([limited(name="Exceeded")])
+    assert (named.name, named.anchor) == ("FailedExceeded", "failed_exceeded")
+    assert "RunErrorRatioByAgent" in {alert.name for alert in alerts(SIGNALS.values())}
     assert [spoken(label) for label in ("gen_ai_request_model", "gen_ai_agent_name", "error_type")] == [
         "model",
         "agent",
@@ -229,7 +291,7 @@ def test_a_runbook_says_when_it_fires_and_what_to_do():
     assert section.startswith("## Failed\n\n**Too many runs fail.** Severity: warning.")
     assert "Per agent: when it is above 20 % over 15 minutes for 5 minutes without a break. And only while" in section
     assert "**What to do.** Look at the errors." in section
-    assert breach(RATIO, labels_by_series()) in section
+    assert alerts([RATIO])[0].breach in section
 
 
 def test_critical_runbooks_stand_first():

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from traces_told import calls_of, totals
 from whole_stack import CHECKOUT, Prometheus, Stack, has_data, launched, stack, until
 
+from exporters.catalogue.alerts import alerts
 from exporters.catalogue.signals import SIGNALS
 from exporters.stack.debian import program
 from streamlit_portal import units
@@ -323,9 +324,7 @@ def test_every_target_is_up_and_every_rule_is_evaluated(server: Prometheus) -> N
     for name in recorded:
         until(lambda name=name: has_data(server.instant(name, time.time())), f"{name} has a value", 120)
     # What the demo's agents do may be past a limit; that the exporter is not well would be a fault.
-    about_agents = {
-        one.alert for one in SIGNALS.values() if one.limit and one.limit.dashboard != "agents-exporter-health"
-    }
+    about_agents = {one.name for one in alerts(SIGNALS.values()) if one.limit.dashboard != "agents-exporter-health"}
     assert {alert["labels"]["alertname"] for alert in server.get("alerts")["alerts"]} <= about_agents
 
 

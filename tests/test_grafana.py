@@ -14,6 +14,7 @@ from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard as TypedDashboard
 
+from exporters.catalogue.alerts import alerts
 from exporters.catalogue.generated import ROOT
 from exporters.catalogue.metrics import labels_by_series
 from exporters.catalogue.model import Limit
@@ -380,28 +381,31 @@ def test_thresholds_are_the_limits():
     card = panel("agents-overview", "Unpriced calls")
     assert card["options"]["colorMode"] == "value"
     assert card["fieldConfig"]["defaults"]["thresholds"]["steps"][1] == {"color": "orange", "value": 0.25}
-    critical = Limit(says="", do="", dashboard="", above=3.0, severity="critical")
-    assert steps(critical) == [{"color": "green", "value": None}, {"color": "red", "value": 3.0}]
+    warning = Limit(says="", headline="", do="", dashboard="", above=2.0)
+    critical = replace(warning, above=3.0, severity="critical")
+    green, orange, red = {"color": "green"}, {"color": "orange"}, {"color": "red"}
+    assert steps([critical]) == [green | {"value": None}, red | {"value": 3.0}]
+    assert steps([critical, warning]) == [green | {"value": None}, orange | {"value": 2.0}, red | {"value": 3.0}]
+    low = [replace(warning, above=None, below=5.0), replace(critical, above=None, below=4.0)]
+    assert steps(low) == [red | {"value": None}, orange | {"value": 4.0}, green | {"value": 5.0}]
 
 
 def test_every_limit_is_drawn_and_nothing_else_is_judged():
     limits = {
-        signal.panel_id: signal.limit.above if signal.limit.above is not None else signal.limit.below
-        for signal in SIGNALS.values()
-        if signal.limit
+        signal.panel_id: sorted(limit.bound for limit in signal.limits) for signal in SIGNALS.values() if signal.limits
     }
     seen = set()
     for _, one in PANELS:
         numbers = [step["value"] for step in one["fieldConfig"]["defaults"]["thresholds"]["steps"]]
-        assert numbers == ([None, limits[one["id"]]] if one["id"] in limits else [None])
+        assert numbers == [None, *limits.get(one["id"], ())]
         seen |= {one["id"]} & set(limits)
     assert seen == set(limits)
 
 
 def test_the_dashboard_that_an_alert_names_shows_its_panel():
-    for signal in SIGNALS.values():
-        if signal.limit:
-            assert signal.panel_id in {one["id"] for one in COMMITTED[signal.limit.dashboard]["panels"]}, signal.name
+    for alert in alerts(SIGNALS.values()):
+        shown = {one["id"] for one in COMMITTED[alert.limit.dashboard]["panels"]}
+        assert alert.signal.panel_id in shown, alert.name
 
 
 def test_a_state_is_a_word_and_a_colour():

@@ -5,16 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
-
-from exporters.catalogue.model import Limit, Unit
-from exporters.catalogue.signals import SIGNALS
-from prometheus import build
 
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "prometheus"
@@ -161,35 +156,6 @@ def test_the_dashboards_that_alerts_point_to_show_their_panels():
         board = ROOT / "grafana" / "provisioning" / "dashboards" / "json" / f"{notes['dashboard_uid']}.json"
         panels = {str(panel["id"]) for panel in json.loads(board.read_text())["panels"]}
         assert notes["panel_id"] in panels, alert["alert"]
-
-
-@pytest.mark.parametrize(
-    ("unit", "by", "window", "text"),
-    [
-        (
-            "currencyUSD",
-            (),
-            "1h",
-            'Spend: ${{ printf "%.2f" $value }}, limit ${{ printf "%.2f" 12.5 }}, over 1h, for at least 5m.',
-        ),
-        (
-            "bytes",
-            ("source", "error_type"),
-            "",
-            'Source {{ or $labels.source "unknown" }}, error type {{ or $labels.error_type "unknown" }}. '
-            "Spend: {{ $value | humanize1024 }}B, limit {{ 12.5 | humanize1024 }}B, for at least 5m.",
-        ),
-    ],
-)
-def test_a_description_has_who_value_limit_and_window(unit, by, window, text):
-    limit = Limit(says="Too much.", do="Less.", dashboard="x", above=12.5, window=window or "5m")
-    expr = "sum(rate(x{$where}[$window]))" if window else "sum(x{$where})"
-    signal = replace(SIGNALS["spend"], unit=unit, by=by, expr=expr, limit=limit)
-    assert build.description(signal, limit) == text
-
-
-def test_every_unit_can_be_said_in_an_alert():
-    assert build._HUMAN.keys() == set(get_args(Unit))
 
 
 def test_scrapes_are_bounded_and_exporters_are_scraped_every_five_seconds():

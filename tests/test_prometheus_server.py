@@ -128,7 +128,7 @@ def test_a_real_prometheus_scrapes_records_keeps_exemplars_and_refuses_a_page_go
 
     groups = {group["name"]: group for group in server.get("rules")["groups"]}
     recorded_ones = sum(bool(signal.record) for signal in SIGNALS.values())
-    alerts = sum(signal.limit is not None for signal in SIGNALS.values())
+    alerts = sum(len(signal.limits) for signal in SIGNALS.values())
     assert {name: (group["interval"], len(group["rules"])) for name, group in groups.items()} == {
         "agentgauge.recording": (15, recorded_ones),
         "agentgauge.alerts": (60, alerts),

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from exporters.catalogue.alerts import Alert, alerts
 from exporters.catalogue.faults import Query, faults
 from exporters.catalogue.generated import ROOT, publish
 from exporters.catalogue.metrics import METRICS, labels_by_series
-from exporters.catalogue.model import KIND_LABELS, Limit, Metric, Signal, Unit, breach, fill, spoken
+from exporters.catalogue.model import KIND_LABELS, Limit, Metric, Signal, Unit, fill, spoken
 from exporters.catalogue.signals import SIGNALS
 
 _NOTICE = (
@@ -141,12 +142,11 @@ def _sets(metrics: Iterable[Metric]) -> list[tuple[float, ...]]:
 
 def runbooks_page(signals: Iterable[Signal]) -> str:
     """Return one section an alert: what is wrong, when it fires, what to do, and the query behind it."""
-    limited = [(signal, signal.limit) for signal in signals if signal.limit]
     # What wakes people stands first; within a severity the order is the catalogue's.
-    limited.sort(key=lambda pair: pair[1].severity != "critical")
-    index = [(f"[{signal.alert}](#{signal.name})", limit.severity, limit.says) for signal, limit in limited]
+    listed = sorted(alerts(signals), key=lambda alert: alert.limit.severity != "critical")
+    index = [(f"[{alert.name}](#{alert.anchor})", alert.limit.severity, alert.limit.says) for alert in listed]
     parts = [_NOTICE, _RUNBOOKS_INTRODUCTION, _table(("Alert", "Severity", "What is wrong"), index)]
-    return "\n".join([*parts, *(_runbook(signal, limit) for signal, limit in limited)])
+    return "\n".join([*parts, *map(_runbook, listed)])
 
 
 _RUNBOOKS_INTRODUCTION = """# Runbooks
@@ -156,15 +156,19 @@ for the working day. An alert ends by itself when its condition no longer holds.
 """
 
 
-def _runbook(signal: Signal, limit: Limit) -> str:
-    labels = labels_by_series()
+def _runbook(alert: Alert) -> str:
+    signal, limit, labels = alert.signal, alert.limit, labels_by_series()
     who = f"Per {' and '.join(spoken(label) for label in signal.by)}: when" if signal.by else "When"
     fires = f"{who} it is {_bound(signal, limit)} for {_duration(limit.hold)} without a break."
+    if limit.clears is not None:
+        fires += f" It ends when it is no longer {_side(limit)} {human(limit.clears, signal.unit)}."
+    if limit.keeps:
+        fires += f" It goes on for {_duration(limit.keeps)} after that."
     if limit.when:
         fires += f" And only while\n\n```promql\n{fill(limit.when, {}, limit.window, labels)}\n```"
     series = ", ".join(f"`{name}`" for name in sorted(Query.of(signal.expr).series))
-    return f"""<a id="{signal.name}"></a>
-## {signal.alert}
+    return f"""<a id="{alert.anchor}"></a>
+## {alert.name}
 
 **{limit.says}** Severity: {limit.severity}. It is the panel "{signal.title}" of the dashboard `{limit.dashboard}`.
 
@@ -177,15 +181,18 @@ def _runbook(signal: Signal, limit: Limit) -> str:
 **The query.** It asks for {series}.
 
 ```promql
-{breach(signal, labels)}
+{alert.breach}
 ```
 """
 
 
 def _bound(signal: Signal, limit: Limit) -> str:
-    side, bound = ("above", limit.above) if limit.above is not None else ("below", limit.below)
     window = f" over {_duration(limit.window)}" if "$window" in signal.expr else ""
-    return f"{side} {human(bound or 0.0, signal.unit)}{window}"
+    return f"{_side(limit)} {human(limit.bound, signal.unit)}{window}"
+
+
+def _side(limit: Limit) -> str:
+    return "above" if limit.above is not None else "below"
 
 
 def human(value: float, unit: Unit) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from exporters.catalogue.alerts import alerts, first
 from exporters.catalogue.metrics import labels_by_series
 from exporters.catalogue.model import KIND_LABELS, LABELS, Limit, Metric, Signal, spoken
 
@@ -27,6 +28,8 @@ _MATCHER = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
 _WORDS = {"and", "or", "unless", "bool", "offset"}
 _RECORD = re.compile(r"([a-z_]*):([a-z][a-z0-9_]*):((?:[a-z0-9]+_)*rate5m)")
 _DURATION_TEXT = re.compile(r"[1-9]\d*[smhd]")
+# Characters that a lock screen and a line of a message have room for, the value aside.
+_LONGEST_HEADLINE, _LONGEST_FIRST = 45, 120
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,7 @@ def faults(metrics: Sequence[Metric], signals: Iterable[Signal]) -> list[str]:
         ("signals have this name", [signal.name for signal in signals]),
         ("signals record this name", [signal.record for signal in signals if signal.record]),
         ("signals have this panel id", [str(signal.panel_id) for signal in signals]),
+        ("alerts have this name", [alert.name for alert in alerts(signals)]),
     ):
         found += [f"{name}: two {what}" for name in sorted({name for name in names if names.count(name) > 1})]
     return found
@@ -93,7 +97,7 @@ def _metric_faults(metric: Metric) -> Iterator[str]:
 
 def _signal_faults(signal: Signal, labels: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     query = Query.of(signal.expr)
-    for expr in filter(None, (signal.expr, signal.limit.when if signal.limit else "")):
+    for expr in filter(None, (signal.expr, *(limit.when for limit in signal.limits))):
         yield from _query_faults(signal.name, Query.of(expr), labels)
     if (signal.over == "now") == ("$window" in signal.expr):
         yield f"{signal.name}: `over` is 'now' exactly when the expression has no $window"
@@ -111,8 +115,8 @@ def _signal_faults(signal: Signal, labels: Mapping[str, tuple[str, ...]]) -> Ite
         yield f"{signal.name}: `means` is a sentence and ends with a period"
     if signal.record:
         yield from _record_faults(signal, query)
-    if signal.limit:
-        yield from _limit_faults(signal, signal.limit)
+    for limit in signal.limits:
+        yield from _limit_faults(signal, limit)
 
 
 def _query_faults(name: str, query: Query, labels: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
@@ -151,11 +155,17 @@ def _record_faults(signal: Signal, query: Query) -> Iterator[str]:
 def _limit_faults(signal: Signal, limit: Limit) -> Iterator[str]:
     if (limit.above is None) == (limit.below is None):
         yield f"{signal.name}: a limit is either above or below"
+    elif limit.clears is not None and (limit.clears < limit.bound) != (limit.above is not None):
+        yield f"{signal.name}: a limit clears on the side where all is fine"
     if not limit.do.strip():
         yield f"{signal.name}: a limit says what to do"
+    elif len(first(limit.do)) > _LONGEST_FIRST:
+        yield f"{signal.name}: the first thing to do takes more than {_LONGEST_FIRST} characters"
     if not limit.says.endswith(".") or "$" in limit.says:
         yield f"{signal.name}: `says` is a sentence without a value"
-    for duration in (limit.window, limit.hold):
+    if not 0 < len(limit.headline) <= _LONGEST_HEADLINE or limit.headline.endswith("."):
+        yield f"{signal.name}: `headline` is up to {_LONGEST_HEADLINE} characters, without a period"
+    for duration in (limit.window, limit.hold, *filter(None, [limit.keeps])):
         if not _DURATION_TEXT.fullmatch(duration):
             yield f"{signal.name}: {duration!r} is not a duration"
     if limit.when and Query.of(limit.when).grouped != set(signal.by):

@@ -95,20 +95,33 @@ class Limit:
     """Where a signal stops being fine, and what to do then. Becomes an alert and its runbook.
 
     `says` is the alert's first line: one sentence without a value or a label, so that it holds
-    for every alert of a group. `do` begins with the first thing to do. `dashboard` is the uid of
-    the dashboard to open first; it shows the signal.
+    for every alert of a group. `headline` is read alone, on a lock screen; {} stands for the value.
+    `do` begins with the first thing to do. `dashboard` is the uid of the dashboard to open first;
+    it shows the signal. `name` tells the limits of one signal apart, as in `Exceeded`.
+
+    Against flapping: what fires goes on until the value passes `clears`, and for `keeps` longer.
     """
 
     says: str
+    headline: str
     do: str
     dashboard: str
+    name: str = ""
     above: float | None = None
     below: float | None = None
+    clears: float | None = None
     window: str = "5m"
     hold: str = "5m"
+    keeps: str = ""
     severity: Literal["critical", "warning"] = "warning"
     # A condition besides, so that one failure among two calls wakes nobody; same blanks as the signal.
     when: str = ""
+
+    @property
+    def bound(self) -> float:
+        """The value past which it is no longer fine; ValueError unless there is exactly one."""
+        (bound,) = (side for side in (self.above, self.below) if side is not None)
+        return bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,18 +148,13 @@ class Signal:
     better: Literal["lower", "higher", ""] = ""
     empty: str = "No traffic"
     record: str = ""
-    limit: Limit | None = None
+    limits: tuple[Limit, ...] = ()
     colours: tuple[tuple[str, str], ...] = ()
 
     @property
     def panel_id(self) -> int:
         """The id of the Grafana panel that draws this signal."""
         return panel_id(self.name)
-
-    @property
-    def alert(self) -> str:
-        """The name of the alert that a limit becomes, in CamelCase as Prometheus users expect."""
-        return "".join(word.capitalize() for word in self.name.split("_"))
 
     @property
     def judged(self) -> str:
@@ -188,19 +196,3 @@ def fill(expr: str, where: Mapping[str, str], window: str, labels: Mapping[str, 
 def spoken(label: str) -> str:
     """Return a label's name as people say it: `gen_ai_request_model` is the model."""
     return label.removeprefix("gen_ai_").removeprefix("request_").removesuffix("_name").replace("_", " ")
-
-
-def breach(signal: Signal, labels: Mapping[str, tuple[str, ...]]) -> str:
-    """Return the PromQL whose result is the signal's values that are past its limit, or nothing.
-
-    The condition besides is matched on the labels of `by`, which both sides keep. Raises
-    ValueError for a signal without a limit, KeyError on an unknown series.
-    """
-    limit = signal.limit
-    if limit is None:
-        raise ValueError(f"{signal.name} has no limit")
-    operator, bound = (">", limit.above) if limit.above is not None else ("<", limit.below)
-    expr = f"(\n{fill(signal.judged, {}, limit.window, labels)}\n) {operator} {bound:g}"
-    if not limit.when:
-        return expr
-    return f"{expr}\nand on ({', '.join(signal.by)}) (\n{fill(limit.when, {}, limit.window, labels)}\n)"

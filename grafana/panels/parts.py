@@ -1,6 +1,6 @@
 """What panels of every kind are made of: the query, the description, the thresholds, the words for nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from exporters.catalogue.faults import Query
 from exporters.catalogue.metrics import METRICS, labels_by_series
@@ -27,8 +27,7 @@ def families(expr: str) -> list[str]:
 def describe(signal: Signal) -> str:
     """Return what a signal means, what to do when it is past its limit, and the metrics behind it."""
     parts = [signal.means]
-    if signal.limit:
-        parts.append(f"Past the limit: {signal.limit.do}")
+    parts += [f"Past {'the limit' if len(signal.limits) == 1 else limit.name}: {limit.do}" for limit in signal.limits]
     return "\n\n".join([*parts, f"Metric: {', '.join(families(signal.expr))}"])
 
 
@@ -72,14 +71,19 @@ def _has_exemplars(signal: Signal) -> bool:
     return signal.by == ("stat",) and signal.unit == "s" and any(metric.exemplars for metric in known)
 
 
-def steps(limit: Limit | None) -> list[Json]:
-    """Return threshold steps that are the alert's own numbers; without a limit nothing is judged."""
-    if limit is None:
+def steps(limits: Sequence[Limit]) -> list[Json]:
+    """Return threshold steps that are the alerts' own numbers; without a limit nothing is judged."""
+    if not limits:
         return [{"color": "text", "value": None}]
-    bad = "red" if limit.severity == "critical" else "orange"
-    if limit.above is not None:
-        return [{"color": "green", "value": None}, {"color": bad, "value": limit.above}]
-    return [{"color": bad, "value": None}, {"color": "green", "value": limit.below}]
+    bounds = sorted((limit.bound, _BAD[limit.severity]) for limit in limits)
+    if limits[0].above is not None:
+        return [{"color": "green", "value": None}, *({"color": bad, "value": bound} for bound, bad in bounds)]
+    # Below a bound all is bad until the bound, and so on up to the highest.
+    starts = [None, *(bound for bound, _ in bounds)]
+    return [{"color": bad, "value": at} for at, bad in zip(starts, [*(bad for _, bad in bounds), "green"], strict=True)]
+
+
+_BAD = {"critical": "red", "warning": "orange"}
 
 
 def empty(signal: Signal) -> list[Json]:

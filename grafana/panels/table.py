@@ -26,7 +26,7 @@ def table_panel(table: Table, place: Mapping[str, int], where: Mapping[str, str]
         gridPos=core.GridPos(**place),
         targets=targets,
         maxDataPoints=None,
-        thresholds=steps(None),
+        thresholds=steps(()),
         unit="short",
         sortBy=[core.TableSortByField(displayName=SIGNALS[table.sort].title, desc=True)],
         transformations=[
@@ -82,8 +82,8 @@ def _column(signal: Signal) -> Json:
     properties: list[Json] = [{"id": "unit", "value": unit}, {"id": "mappings", "value": empty(signal)}]
     if decimals is not None:
         properties.append({"id": "decimals", "value": decimals})
-    if signal.limit:
-        properties.append({"id": "thresholds", "value": {"mode": "absolute", "steps": steps(signal.limit)}})
+    if signal.limits:
+        properties.append({"id": "thresholds", "value": {"mode": "absolute", "steps": steps(signal.limits)}})
         properties.append({"id": "custom.cellOptions", "value": {"type": "color-text"}})
     return {"matcher": {"id": "byName", "options": signal.title}, "properties": properties}
 

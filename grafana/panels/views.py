@@ -31,7 +31,7 @@ def signal_panel(signal: Signal, place: Mapping[str, int], where: Mapping[str, s
         "targets": [target(signal, where)],
         "maxDataPoints": (_HEATMAP_CELLS if heatmap else _RATE_POINTS) if steady else None,
         "interval": RATE_STEP if heatmap else None,
-        "thresholds": steps(signal.limit),
+        "thresholds": steps(signal.limits),
     }
     return live(_VIEWS[signal.view](signal, common))
 
@@ -43,7 +43,7 @@ def _stat(signal: Signal, common: Json) -> Any:
         format=unit,
         decimals=decimals,
         color={"mode": "thresholds"},
-        colorMode="value" if signal.limit else "none",
+        colorMode="value" if signal.limits else "none",
         graphMode="none",
         mappings=empty(signal),
         noValue=signal.empty,
@@ -76,7 +76,7 @@ def _series(signal: Signal, common: Json) -> Any:
         showPoints="auto",
         pointSize=4,
         stacking={"group": "A", "mode": "normal" if stacked else "none"},
-        thresholdsStyleMode="dashed" if signal.limit else "off",
+        thresholdsStyleMode="dashed" if signal.limits else "off",
         tooltipMode="multi",
         tooltipSort="desc",
         legendDisplayMode="table" if many else "list",

@@ -104,15 +104,18 @@ COST = (
         decimals=1,
         better="lower",
         record=":agentgauge_inference_calls:unpriced_ratio_rate5m",
-        limit=Limit(
-            says="Too many model calls have no known price, so that costs are shown too low.",
-            dashboard="agents-cost",
-            above=0.25,
-            window="1h",
-            hold="30m",
-            do="Run `agentgauge check` on the source: it lists the models without a price. Say what they cost in a file "
-            "for `--prices`; docs/prices.md tells how.",
-            when="sum(increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
+        limits=(
+            Limit(
+                says="Too many model calls have no known price, so that costs are shown too low.",
+                headline="{} of calls have no price",
+                dashboard="agents-cost",
+                above=0.25,
+                window="1h",
+                hold="30m",
+                do="Run `agentgauge check` on the source: it lists the models without a price. Say what they cost in a file "
+                "for `--prices`; docs/prices.md tells how.",
+                when="sum(increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
+            ),
         ),
     ),
     Signal(

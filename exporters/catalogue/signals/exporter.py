@@ -16,15 +16,18 @@ EXPORTER = (
         over="now",
         decimals=0,
         empty="No exporter is known",
-        limit=Limit(
-            says="An exporter does not answer Prometheus.",
-            dashboard="agents-exporter-health",
-            below=1.0,
-            hold="2m",
-            severity="critical",
-            do="See whether the exporter runs and answers on /-/healthy, then Prometheus' page of targets for the "
-            "reason: refused, timed out, or a page past a limit of the scrape. Nothing is lost while it is down; "
-            "it reads on from where it was.",
+        limits=(
+            Limit(
+                says="An exporter does not answer Prometheus.",
+                headline="An exporter does not answer",
+                dashboard="agents-exporter-health",
+                below=1.0,
+                hold="2m",
+                severity="critical",
+                do="See whether the exporter runs and answers on /-/healthy, then Prometheus' page of targets for the "
+                "reason: refused, timed out, or a page past a limit of the scrape. Nothing is lost while it is down; "
+                "it reads on from where it was.",
+            ),
         ),
     ),
     Signal(
@@ -38,14 +41,17 @@ EXPORTER = (
         over="now",
         decimals=0,
         empty="No exporter answers",
-        limit=Limit(
-            says="A trace store cannot be read.",
-            dashboard="agents-exporter-health",
-            below=1.0,
-            hold="5m",
-            severity="critical",
-            do="Read the exporter's log for this source: it says what could not be opened and how to mend it. "
-            "Nothing is lost meanwhile; it reads on from where it was.",
+        limits=(
+            Limit(
+                says="A trace store cannot be read.",
+                headline="A trace store cannot be read",
+                dashboard="agents-exporter-health",
+                below=1.0,
+                hold="5m",
+                severity="critical",
+                do="Read the exporter's log for this source: it says what could not be opened and how to mend it. "
+                "Nothing is lost meanwhile; it reads on from where it was.",
+            ),
         ),
     ),
     Signal(
@@ -82,13 +88,16 @@ EXPORTER = (
         over="now",
         better="lower",
         empty="No exporter answers",
-        limit=Limit(
-            says="The exporter falls behind a trace store.",
-            dashboard="agents-exporter-health",
-            above=300.0,
-            hold="10m",
-            do="A first reading of a large store takes its time; watch the backlog shrink. If it does not, the "
-            "exporter has too little CPU or its disk is slow: see the commit duration.",
+        limits=(
+            Limit(
+                says="The exporter falls behind a trace store.",
+                headline="Metrics are {} behind",
+                dashboard="agents-exporter-health",
+                above=300.0,
+                hold="10m",
+                do="See whether the backlog shrinks: a first reading of a large store takes its time. If it does not, the "
+                "exporter has too little CPU or its disk is slow: see the commit duration.",
+            ),
         ),
     ),
     Signal(
@@ -128,14 +137,17 @@ EXPORTER = (
         by=("source", "reason"),
         better="lower",
         empty="No bad records",
-        limit=Limit(
-            says="A trace store keeps writing records that cannot be used.",
-            dashboard="agents-exporter-health",
-            above=0.0,
-            window="15m",
-            hold="15m",
-            do="Run `agentgauge check` on the source: it shows how many records of each reason there are. "
-            "A new version of the framework that writes other fields is the usual cause.",
+        limits=(
+            Limit(
+                says="A trace store keeps writing records that cannot be used.",
+                headline="{} bad records an hour",
+                dashboard="agents-exporter-health",
+                above=0.0,
+                window="15m",
+                hold="15m",
+                do="Run `agentgauge check` on the source: it shows how many records of each reason there are. "
+                "A new version of the framework that writes other fields is the usual cause.",
+            ),
         ),
     ),
     Signal(
@@ -150,14 +162,17 @@ EXPORTER = (
         decimals=2,
         better="lower",
         empty="No day is over, or the store cannot be summed",
-        limit=Limit(
-            says="The metrics and a trace store disagree about days that are over.",
-            dashboard="agents-exporter-health",
-            above=0.001,
-            hold="2h",
-            do="Run `agentgauge reconcile SOURCE_URL --state DIR`: it prints both sides. More in the store is what came "
-            "late or could not be used: see the bad records, and how late the store lets rows be written. More in the "
-            "metrics is what was deleted from the store, or counted twice.",
+        limits=(
+            Limit(
+                says="The metrics and a trace store disagree about days that are over.",
+                headline="Metrics and store differ by {}",
+                dashboard="agents-exporter-health",
+                above=0.001,
+                hold="2h",
+                do="Run `agentgauge reconcile SOURCE_URL --state DIR`: it prints both sides. More in the store is what came "
+                "late or could not be used: see the bad records, and how late the store lets rows be written. More in the "
+                "metrics is what was deleted from the store, or counted twice.",
+            ),
         ),
     ),
     Signal(
@@ -182,13 +197,16 @@ EXPORTER = (
         decimals=1,
         better="lower",
         empty="Silent",
-        limit=Limit(
-            says="The budget of series is nearly spent.",
-            dashboard="agents-exporter-health",
-            above=0.9,
-            hold="15m",
-            do="`agentgauge check` lists the series of each metric: a label with many values is an agent or "
-            "model name that carries an id. Mend the name, bound the label with --label-limit LABEL=N, or raise --series-limit.",
+        limits=(
+            Limit(
+                says="The budget of series is nearly spent.",
+                headline="{} of the series budget is used",
+                dashboard="agents-exporter-health",
+                above=0.9,
+                hold="15m",
+                do="Run `agentgauge check` on the source: it lists the series of each metric. A label with many values is an agent or "
+                "model name that carries an id. Mend the name, bound the label with --label-limit LABEL=N, or raise --series-limit.",
+            ),
         ),
     ),
     Signal(
@@ -231,14 +249,17 @@ EXPORTER = (
         over="now",
         decimals=0,
         empty="No exporter answers",
-        limit=Limit(
-            says="The exporter cannot write its state.",
-            dashboard="agents-exporter-health",
-            below=1.0,
-            hold="2m",
-            severity="critical",
-            do="The exporter's log and its page say why: a full disk, a failing one, or a file that belongs to "
-            "somebody else. It goes on by itself when the directory can be written again.",
+        limits=(
+            Limit(
+                says="The exporter cannot write its state.",
+                headline="The exporter's state cannot be written",
+                dashboard="agents-exporter-health",
+                below=1.0,
+                hold="2m",
+                severity="critical",
+                do="Read the exporter's log and its page: they say why. A full disk, a failing one, or a file that belongs to "
+                "somebody else. It goes on by itself when the directory can be written again.",
+            ),
         ),
     ),
     Signal(

@@ -66,15 +66,18 @@ INFERENCE = (
         by=("gen_ai_request_model",),
         better="lower",
         record="model:gen_ai_client_inference_duration_seconds:p95_rate5m",
-        limit=Limit(
-            says="A model answers too slowly.",
-            dashboard="agents-models",
-            above=60.0,
-            window="15m",
-            hold="10m",
-            when="sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
-            do="Compare the models: one slow model means its provider, so switch traffic or lower its "
-            "output limit; all slow means our network or a proxy.",
+        limits=(
+            Limit(
+                says="A model answers too slowly.",
+                headline="Model calls take {} (p95)",
+                dashboard="agents-models",
+                above=60.0,
+                window="15m",
+                hold="10m",
+                when="sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
+                do="Compare the models: one slow model means its provider, so switch traffic or lower its "
+                "output limit; all slow means our network or a proxy.",
+            ),
         ),
     ),
     Signal(
@@ -97,15 +100,18 @@ INFERENCE = (
         decimals=1,
         better="lower",
         record="model:agentgauge_inference_calls:error_ratio_rate5m",
-        limit=Limit(
-            says="Too many calls of a model fail.",
-            dashboard="agents-errors",
-            above=0.1,
-            window="15m",
-            hold="5m",
-            when="sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
-            do="Look at the types of error: rate_limited asks for a lower pace or a higher quota, "
-            "authentication for a new key, server_error and timeout for the provider's status page.",
+        limits=(
+            Limit(
+                says="Too many calls of a model fail.",
+                headline="{} of model calls fail",
+                dashboard="agents-errors",
+                above=0.1,
+                window="15m",
+                hold="5m",
+                when="sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
+                do="Look at the types of error: rate_limited asks for a lower pace or a higher quota, "
+                "authentication for a new key, server_error and timeout for the provider's status page.",
+            ),
         ),
     ),
     Signal(

@@ -86,15 +86,18 @@ RUNS = (
         decimals=1,
         better="lower",
         record="agent:agentgauge_runs:error_ratio_rate5m",
-        limit=Limit(
-            says="Too many runs of an agent fail.",
-            dashboard="agents-errors",
-            above=0.2,
-            window="15m",
-            hold="5m",
-            when="sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{$where}[$window])) >= 5",
-            do="Open the Errors dashboard for this agent: one type of error on one model means the provider, "
-            "on all models a change of ours; a failing tool shows under Tools.",
+        limits=(
+            Limit(
+                says="Too many runs of an agent fail.",
+                headline="{} of runs fail",
+                dashboard="agents-errors",
+                above=0.2,
+                window="15m",
+                hold="5m",
+                when="sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{$where}[$window])) >= 5",
+                do="Open the Errors dashboard for this agent: one type of error on one model means the provider, "
+                "on all models a change of ours; a failing tool shows under Tools.",
+            ),
         ),
     ),
     Signal(
@@ -192,7 +195,6 @@ AGENT_COLUMNS = (
         over="range",
         decimals=1,
         better="lower",
-        limit=None,
     ),
     Signal(
         name="agent_latency_p95",

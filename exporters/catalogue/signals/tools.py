@@ -58,15 +58,18 @@ TOOLS = (
         decimals=1,
         better="lower",
         record="tool:agentgauge_tool_calls:error_ratio_rate5m",
-        limit=Limit(
-            says="Too many calls of a tool fail.",
-            dashboard="agents-errors",
-            above=0.3,
-            window="15m",
-            hold="5m",
-            when="sum by (gen_ai_tool_name) (increase(agentgauge_tool_calls_total{$where}[$window])) >= 5",
-            do="Call the tool by hand: agents keep paying for calls that cannot succeed, so take it out of "
-            "their list until it answers.",
+        limits=(
+            Limit(
+                says="Too many calls of a tool fail.",
+                headline="{} of tool calls fail",
+                dashboard="agents-errors",
+                above=0.3,
+                window="15m",
+                hold="5m",
+                when="sum by (gen_ai_tool_name) (increase(agentgauge_tool_calls_total{$where}[$window])) >= 5",
+                do="Call the tool by hand: agents keep paying for calls that cannot succeed, so take it out of "
+                "their list until it answers.",
+            ),
         ),
     ),
     Signal(
