@@ -13,7 +13,8 @@ from exporters.catalogue.alerts import _HUMAN, alerts
 from exporters.catalogue.faults import Query, faults
 from exporters.catalogue.generated import publish
 from exporters.catalogue.metrics import METRICS, labels_by_series
-from exporters.catalogue.model import LABELS, Limit, Metric, Signal, Unit, fill, spoken
+from exporters.catalogue.model import LABELS, Limit, Metric, Record, Signal, Unit, fill, spoken
+from exporters.catalogue.records import RECORDS
 from exporters.catalogue.signals import SIGNALS, _by_name
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,7 @@ def limited(**changes):
 
 
 def test_the_catalogue_has_no_fault():
-    assert faults(METRICS, SIGNALS.values()) == []
+    assert faults(METRICS, SIGNALS.values(), RECORDS) == []
 
 
 def test_a_sound_signal_and_a_sound_metric_have_no_fault():
@@ -143,11 +144,44 @@ def test_a_faulty_metric_is_named(metric, fault):
     assert faults([metric], []) == [fault]
 
 
+RECORD = Record(
+    name="agent:agentgauge_runs:increase1h",
+    help="Runs of an hour.",
+    expr="sum by (gen_ai_agent_name) (increase(agentgauge_runs_total[1h]))",
+    by=("gen_ai_agent_name",),
+)
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        (replace(RECORD, expr=RECORD.expr.replace("runs", "rnus")), "there is no series agentgauge_rnus_total"),
+        (
+            replace(RECORD, expr="sum by (gen_ai_agent_name) (later:agentgauge_runs:x)"),
+            "there is no series later:agentgauge_runs:x",
+        ),
+        (replace(RECORD, expr='agentgauge_runs_total{user="x"}'), "agentgauge_runs_total has no label user"),
+        (replace(RECORD, expr="agentgauge_runs_total{$where}"), "a record has no blanks"),
+        (replace(RECORD, by=()), "its level is not what `by` keeps"),
+        (replace(RECORD, help="Runs"), "the help is a sentence and ends with a period"),
+    ],
+)
+def test_a_faulty_record_is_named(record, fault):
+    assert f"{record.name}: {fault}" in faults([], [], [record])
+
+
+def test_a_record_may_ask_for_those_before_it():
+    later = Record(name=":agentgauge_runs:increase1h", help="All runs of an hour.", expr=f"sum({RECORD.name})")
+    assert faults([], [], [RECORD, later]) == []
+    assert faults([], [], [later, RECORD]) == [f"{later.name}: there is no series {RECORD.name}"]
+    assert faults([], [], [RECORD, RECORD]) == [f"{RECORD.name}: two records have this name"]
+
+
 def test_names_are_unique():
     other = replace(RATIO, title="Another")
     assert faults([COUNTER, COUNTER], [RATIO, other])[0] == "a_calls: two metrics have this name"
     assert "failed: two signals have this name" in faults([], [RATIO, other])
-    assert "agent:agentgauge_runs:rate5m: two signals record this name" in faults([], [RATIO, replace(RATIO, name="b")])
+    assert "agent:agentgauge_runs:rate5m: two records have this name" in faults([], [RATIO, replace(RATIO, name="b")])
     with pytest.raises(ValueError, match="two signals share a name: \\['failed'\\]"):
         _by_name(RATIO, other)
 

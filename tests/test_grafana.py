@@ -214,8 +214,8 @@ def test_a_family_is_named_as_people_know_it():
 def test_a_description_says_what_to_do_past_the_limit():
     assert panel("agents-exporter-health", "Source lag by source")["description"] == (
         "How old the newest counted record is while there is more to read; 0 when all is read.\n\n"
-        "Past the limit: See whether the backlog shrinks; watch the backlog shrink. If it does not, "
-        "the exporter has too little CPU or its disk is slow: see the commit duration.\n\n"
+        "Past the limit: See whether the backlog shrinks: a first reading of a large store takes its time. If it does "
+        "not, the exporter has too little CPU or its disk is slow: see the commit duration.\n\n"
         "Metric: agentgauge_source_lag_seconds"
     )
 

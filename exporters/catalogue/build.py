@@ -9,6 +9,7 @@ from exporters.catalogue.faults import Query, faults
 from exporters.catalogue.generated import ROOT, publish
 from exporters.catalogue.metrics import METRICS, labels_by_series
 from exporters.catalogue.model import KIND_LABELS, Limit, Metric, Signal, Unit, fill, spoken
+from exporters.catalogue.records import RECORDS
 from exporters.catalogue.signals import SIGNALS
 
 _NOTICE = (
@@ -81,8 +82,9 @@ def metrics_page(metrics: Sequence[Metric], signals: Iterable[Signal]) -> str:
     parts += ["## Buckets\n", "Upper bounds, `+Inf` aside, in the family's unit.\n"]
     parts += [f"- {_short(buckets)}: {', '.join(map(_number, buckets))}" for buckets in _sets(metrics)]
     parts += ["\n## Recorded names\n", _RECORDED_INTRODUCTION]
-    rows = [(f"`{signal.record}`", signal.title) for signal in signals if signal.record]
-    parts.append(_table(("Name", "What it is"), rows))
+    rows = [(f"`{signal.record}`", "15s", f"{signal.title}, over 5 minutes.") for signal in signals if signal.record]
+    rows += [(f"`{record.name}`", record.every, record.help) for record in RECORDS]
+    parts.append(_table(("Name", "Every", "What it is"), rows))
     return "\n".join(parts)
 
 
@@ -114,8 +116,8 @@ there. Values are bounded in number and length; past the bound a value is `other
 the text of an error.
 """
 
-_RECORDED_INTRODUCTION = """Prometheus records these every 15 seconds, each over the 5 minutes that its name ends
-in. The older names of the conventions (`gen_ai_client_token_usage` and so on) are recorded by
+_RECORDED_INTRODUCTION = """Prometheus computes and keeps these, for what is heavy or asked for often. The older
+names of the conventions (`gen_ai_client_token_usage` and so on) are recorded by
 `prometheus/rules/compat/`, which is off by default.
 """
 
@@ -214,7 +216,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write or compare the pages; a faulty catalogue writes nothing, and names every fault."""
-    if found := faults(METRICS, SIGNALS.values()):
+    if found := faults(METRICS, SIGNALS.values(), RECORDS):
         print("\n".join(found), file=sys.stderr)
         return 1
     return publish(files(), arguments=arguments, program="exporters.catalogue.build")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporters.catalogue.alerts import alerts, first
 from exporters.catalogue.metrics import labels_by_series
-from exporters.catalogue.model import KIND_LABELS, LABELS, Limit, Metric, Signal, spoken
+from exporters.catalogue.model import KIND_LABELS, LABELS, Limit, Metric, Record, Signal, spoken
 
 # Series that signals ask for and that are not the catalogue's: Prometheus' own, and prometheus_client's.
 FOREIGN = {
@@ -27,6 +27,7 @@ _SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^{}]*)\}")
 _MATCHER = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
 _WORDS = {"and", "or", "unless", "bool", "offset"}
 _RECORD = re.compile(r"([a-z_]*):([a-z][a-z0-9_]*):((?:[a-z0-9]+_)*rate5m)")
+_OPERATION = re.compile(r"[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
 _DURATION_TEXT = re.compile(r"[1-9]\d*[smhd]")
 # Characters that a lock screen and a line of a message have room for, the value aside.
 _LONGEST_HEADLINE, _LONGEST_FIRST = 45, 120
@@ -62,16 +63,17 @@ def _without_functions(text: str) -> str:
     return re.sub(r"\b\d[\w.]*", "", text.replace("$window", "").replace("$where", ""))
 
 
-def faults(metrics: Sequence[Metric], signals: Iterable[Signal]) -> list[str]:
+def faults(metrics: Sequence[Metric], signals: Iterable[Signal], records: Sequence[Record] = ()) -> list[str]:
     """Return one sentence for each fault, which begins with the name of what is at fault; empty when sound."""
     signals = tuple(signals)
     labels = labels_by_series() | FOREIGN
     found = [fault for metric in metrics for fault in _metric_faults(metric)]
+    found += [fault for place, record in enumerate(records) for fault in _recorded_faults(record, records[:place])]
     found += [fault for signal in signals for fault in _signal_faults(signal, labels)]
     for what, names in (
         ("metrics have this name", [metric.name for metric in metrics]),
         ("signals have this name", [signal.name for signal in signals]),
-        ("signals record this name", [signal.record for signal in signals if signal.record]),
+        ("records have this name", [*(one.record for one in signals if one.record), *(one.name for one in records)]),
         ("signals have this panel id", [str(signal.panel_id) for signal in signals]),
         ("alerts have this name", [alert.name for alert in alerts(signals)]),
     ):
@@ -150,6 +152,28 @@ def _record_faults(signal: Signal, query: Query) -> Iterator[str]:
         yield f"{signal.name}: the level of {signal.record} is not what `by` keeps"
     if not any(series.startswith(metric) for series in query.series):
         yield f"{signal.name}: {signal.record} names a metric that the expression does not ask for"
+
+
+def _recorded_faults(record: Record, before: Sequence[Record]) -> Iterator[str]:
+    """What is computed from other records has to stand behind them."""
+    query = Query.of(record.expr)
+    labels = {name: kept for name, kept in labels_by_series().items() if ":" not in name} | FOREIGN
+    labels |= {one.name: one.by for one in before}
+    for series in sorted(query.series - labels.keys()):
+        yield f"{record.name}: there is no series {series}"
+    for series, inside in query.selectors:
+        for label in _MATCHER.findall(inside):
+            if series in labels and label not in {*labels[series], "le"}:
+                yield f"{record.name}: {series} has no label {label}"
+    if "$" in record.expr:
+        yield f"{record.name}: a record has no blanks"
+    level, _, rest = record.name.partition(":")
+    if level != "_".join(spoken(label).replace(" ", "_") for label in record.by):
+        yield f"{record.name}: its level is not what `by` keeps"
+    if not record.help.endswith("."):
+        yield f"{record.name}: the help is a sentence and ends with a period"
+    if not _OPERATION.fullmatch(rest):
+        yield f"{record.name} is not level:metric:operation"
 
 
 def _limit_faults(signal: Signal, limit: Limit) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """METRICS: every family that is exposed, in the order of the page."""
 
 from exporters.catalogue.model import Metric
+from exporters.catalogue.records import RECORDS
 
 # OpenTelemetry's duration buckets for model and tool calls; the last three are ours, because
 # reasoning calls run for minutes and the conventions' set ends at 81.92 s.
@@ -506,5 +507,6 @@ METRICS = (
 def labels_by_series() -> dict[str, tuple[str, ...]]:
     """Map each series name PromQL can ask for to its label names, `le` aside."""
     found = {series: metric.labels for metric in METRICS for series in metric.series}
+    found |= {record.name: record.by for record in RECORDS}
     found["agentgauge_build_info"] = found.pop("agentgauge_build")
     return found

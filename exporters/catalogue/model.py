@@ -85,6 +85,22 @@ class Metric:
         return (f"{self.name}_total",) if self.type == "counter" else (self.name,)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A series that Prometheus computes and keeps: a recording rule.
+
+    `name` is level:metric:operation, where the level is the labels that it keeps, as people say
+    them, joined by `_`. `expr` asks for series as they are, without a signal's blanks, also for
+    records that stand before this one. `every` is how often it is computed.
+    """
+
+    name: str
+    help: str
+    expr: str
+    by: tuple[str, ...] = ()
+    every: Literal["15s", "1m", "5m"] = "1m"
+
+
 def panel_id(name: str) -> int:
     """Return a Grafana panel id: of the name alone, so embeds survive rearranging. 1..2**31-1."""
     return zlib.crc32(name.encode()) % (2**31 - 1) + 1
