@@ -6,17 +6,15 @@ from datetime import UTC, date, datetime
 from fnmatch import translate
 from pathlib import Path
 from re import compile as pattern
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 
+from exporters.declarations import convert, read_entries
 from exporters.pricing.names import candidates, provider_id
 from exporters.pricing.rates import Rates
 from exporters.sources import SourceError
 from exporters.span import Span
-
-if TYPE_CHECKING:
-    from yaml import Node
 
 # USD per million tokens, or per call. Past it somebody has mistaken the unit.
 Usd = Annotated[float, msgspec.Meta(ge=0, le=100_000)]
@@ -72,56 +70,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def read_agreed(path: Path) -> list[Entry]:
     """Read a file of negotiated prices. Raises SourceError with one line that names file, entry and field."""
-    # Imported late: only who has such a file needs it.
-    import yaml  # noqa: PLC0415
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_repeated(path, yaml.compose(text, Loader=yaml.SafeLoader))
-        found = yaml.safe_load(text)
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}; name a file of prices that this user may read") from None
-    except UnicodeDecodeError:
-        raise SourceError(f"{path}: not UTF-8; save it as such") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        raise SourceError(f"{path}: {where}not YAML: {getattr(error, 'problem', None) or 'cannot be read'}") from None
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path}: not YAML: {str(error) or 'too deep'}") from None
-    if not isinstance(found, dict) or list(found) != ["prices"] or not isinstance(found["prices"], list):
-        raise SourceError(f"{path}: should be 'prices:' and under it a list of entries; see docs/prices.md")
-    return [_entry(path, number, entry) for number, entry in enumerate(found["prices"], 1)]
+    entries = read_entries(path, under="prices", help_page="docs/prices.md")
+    return [_entry(path, number, entry) for number, entry in enumerate(entries, 1)]
 
 
 def _entry(path: Path, number: int, found: Any) -> Entry:
     model = found.get("model") if isinstance(found, dict) else None
     named = f"{path}: entry {number}" + (f" ({model})" if isinstance(model, str) else "")
-    try:
-        entry = msgspec.convert(found, Entry)
-    except msgspec.ValidationError as error:
-        said, _, where = str(error).partition(" - at `$.")
-        said = said[0].lower() + said[1:]
-        raise SourceError(f"{named}: {where.strip('`') + ': ' if where else ''}{said}") from None
+    entry = convert(found, Entry, named)
     tokens = [name for name in ("input", "output") if getattr(entry, name) is None]
     parts = [name for name in ("cache_read", "cache_write", "reasoning") if getattr(entry, name) is not None]
     if len(tokens) == 1 or (tokens and (parts or entry.call is None)):
         raise SourceError(f"{named}: {tokens[0]}: is missing; give 'input' and 'output', or 'call' alone")
     return entry
-
-
-def _refuse_repeated(path: Path, node: "Node | None") -> None:
-    """YAML takes the last of two fields with one name without a word; with prices, that is money."""
-    for inner in node.value if node is not None and not isinstance(node.value, str) else ():
-        if not isinstance(inner, tuple):
-            _refuse_repeated(path, inner)
-    pairs = [inner for inner in node.value if isinstance(inner, tuple)] if node is not None else []
-    seen: set[str] = set()
-    for name, value in pairs:
-        if str(name.value) in seen:
-            raise SourceError(f"{path}: line {name.start_mark.line + 1}: '{name.value}' is there twice")
-        seen.add(str(name.value))
-        _refuse_repeated(path, value)
 
 
 # The moments at which a call's price changes, and from each on the entry that holds.

@@ -23,7 +23,7 @@ SOURCES = {
 
 
 class SourceError(Exception):
-    """A source that cannot be read, in one line that says what and how to mend it."""
+    """A source, or a file that is given with it, that cannot be read, in one line that says what and how to mend it."""
 
 
 @dataclass(slots=True)
