@@ -73,8 +73,9 @@ class Alert:
         """Return what messages are made of, as templates that are filled where the alert is evaluated.
 
         `value` is how the template language there names the signal's value. `summary` is the same for
-        all alerts of a group; `headline`, `who` and `value` are of one. A label value may be empty,
-        where a store does not say; then it reads "unknown".
+        all alerts of a group; `headline`, `who` and `value` are of one. `rank` is the value as a text
+        of a fixed width, behind the word for which end is the worst one, for messages to find it by.
+        A label value may be empty, where a store does not say; then it reads "unknown".
         """
         limit, human = self.limit, _HUMAN[self.signal.unit]
         said, bound = human % value, human % repr(limit.bound)
@@ -85,6 +86,7 @@ class Alert:
             "headline": limit.headline.replace("{}", said),
             "who": ", ".join(f'{spoken(label)} {{{{ or $labels.{label} "unknown" }}}}' for label in self.signal.by),
             "value": said,
+            "rank": f'{"highest" if limit.above is not None else "lowest"} {{{{ printf "%020.6f" {value} }}}}',
             "first": first(limit.do),
             "runbook_url": f"docs/runbooks.md#{self.anchor}",
             "dashboard_uid": limit.dashboard,
