@@ -49,7 +49,7 @@ class Counting:
         for name, committed in found.items():
             self.runs[name].traces.restore(committed.open, committed.newest)
             if name in self.settling:
-                self.settling[name].restore(committed.waiting)
+                self.settling[name].restore(committed.waiting, committed.settled)
 
     def take(self, source: Source, batch: Batch, found: Translated, now: float, *, last: bool) -> bool:
         """Count a batch; return whether there is anything to commit. `last` says that no other will come."""

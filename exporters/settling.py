@@ -6,8 +6,9 @@ from math import ceil, inf
 
 import msgspec
 
+from exporters.places import Places
 from exporters.span import Span
-from exporters.tree import Group, Known, settle
+from exporters.tree import Group, Known
 
 # The part of what a span may wait for which a trace that seems whole has to be quiet: one process may tell
 # of the root before another has told of all that is below it.
@@ -15,8 +16,6 @@ QUIET = 0.1
 # What waits at once, of one source; past it the trace that came first is settled.
 TRACES = 10_000
 SPANS = 100_000
-# Spans that were settled, whose place in the tree is remembered for those that come late.
-REMEMBERED = 50_000
 
 
 class Arrived(msgspec.Struct, array_like=True, gc=False):
@@ -46,10 +45,12 @@ class Waiting:
 
 @dataclass(slots=True)
 class Changes:
-    """What a commit has to keep of what waits: rows that go, and rows that are new, by number."""
+    """What a commit has to keep of what waits: rows that go, and rows that are new, by number; and where in
+    their traces the spans stand that were settled."""
 
     gone: list[int]
     new: dict[int, list[Arrived]]
+    settled: Mapping[str, Known] = field(default_factory=dict)
 
 
 class Settling:
@@ -63,15 +64,15 @@ class Settling:
     def __init__(self, seconds: float, awaited: Callable[[str], Container[str]]) -> None:
         self._seconds = seconds
         self._awaited = awaited
+        self._places = Places()
         self.restore({})
 
-    def restore(self, rows: Mapping[int, list[Arrived]]) -> None:
-        """Go back to a committed state: what waited, by the number of its row."""
+    def restore(self, rows: Mapping[int, list[Arrived]], settled: Iterable[Mapping[str, Known]] = ()) -> None:
+        """Go back to a committed state: what waited, by the number of its row; and what each commit settled."""
+        self._places.restore(settled)
         # In the order of their first span.
         self.waiting: dict[str, Waiting] = {}
         self.spans = 0
-        self._known: dict[str, Known] = {}
-        self._remembered = 0
         # Traces that seem whole, in the order of their last span; and all, by the second they are due.
         self._whole: dict[str, None] = {}
         self._due: dict[int, dict[str, None]] = {}
@@ -94,7 +95,7 @@ class Settling:
     @property
     def changed(self) -> bool:
         """Whether there is something to commit."""
-        return bool(self._changed or self._gone)
+        return bool(self._changed or self._gone or self._places.changed)
 
     @property
     def behind(self) -> bool:
@@ -111,7 +112,7 @@ class Settling:
                 trace.rows.append(self._row)
                 new[self._row], trace.fresh = trace.fresh, []
         gone, self._gone, self._changed = self._gone, [], {}
-        return Changes(gone, new)
+        return Changes(gone, new, self._places.changes())
 
     def add(self, spans: Iterable[Span], now: float, *, live: bool) -> list[Group]:
         """Take the spans of a batch at a Unix time; return what is settled now.
@@ -146,7 +147,7 @@ class Settling:
         if trace is None:
             trace = self.waiting[trace_id] = Waiting()
             self._be_due(trace_id, trace, arrived.at + self._seconds)
-        known = self._known.get(trace_id)
+        known = self._places.known.get(trace_id)
         before = trace.arrived.get(span_id)
         if before is None:
             self.spans += 1
@@ -228,16 +229,7 @@ class Settling:
         self._gone += trace.rows
 
     def _grouped(self, trace_id: str, spans: dict[str, Span]) -> Group:
-        """Make the group to be counted, and remember where its spans stand."""
-        known = self._known.pop(trace_id, None) or Known()
-        self._remembered -= len(known.links) + len(known.inner)
-        group = settle(trace_id, spans, known, self._awaited(trace_id))
-        self._known[trace_id] = known
-        self._remembered += len(known.links) + len(known.inner)
-        while self._remembered > REMEMBERED:
-            oldest = self._known.pop(next(iter(self._known)))
-            self._remembered -= len(oldest.links) + len(oldest.inner)
-        return group
+        return self._places.settle(trace_id, spans, self._awaited(trace_id))
 
 
 def _tops(trace: Waiting) -> dict[str, str]:

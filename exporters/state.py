@@ -15,8 +15,10 @@ from exporters.counted import Counted
 from exporters.database import DATABASE, VERSION, WRONG, connect, said
 from exporters.lock import StateError, lock
 from exporters.open_traces import Closed
+from exporters.place_rows import PlaceRows
 from exporters.settling import Arrived, Changes
 from exporters.trace import OpenTrace
+from exporters.tree import Known
 from exporters.waiting_rows import decode_row, encode_row
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -32,6 +34,7 @@ class SourceState:
     caught_up: bool = False
     newest: float = 0.0
     waiting: dict[int, list[Arrived]] = field(default_factory=dict)
+    settled: list[dict[str, Known]] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -75,6 +78,7 @@ class State:
             raise
         try:
             self._counted = Counted(self._db, lasting=lasting)
+            self._places = PlaceRows(self._db)
         except sqlite3.Error as error:
             self.close()
             raise self._error(error) from None
@@ -98,6 +102,7 @@ class State:
             found.open = {trace: _decode_trace(value) for trace, value in rows}
             rows = self._db.execute("SELECT number, spans FROM waiting WHERE source = ?", (name,))
             found.waiting = {number: decode_row(spans) for number, spans in rows}
+            found.settled = self._places.read(name)
         except WRONG as error:
             raise self._error(error) from None
         return found
@@ -204,13 +209,19 @@ class State:
         self._counted.write(source, change.closed)
         ledger.write(db, change.ledger)
         db.execute("INSERT OR IGNORE INTO ledger_since VALUES (?, ?)", (source, change.since))
-        if change.waiting is not None and self._lasting:
-            waiting = [(source, number, encode_row(spans)) for number, spans in change.waiting.new.items()]
-            db.executemany("INSERT INTO waiting VALUES (?, ?, ?)", waiting)
-            db.executemany(
-                "DELETE FROM waiting WHERE source = ? AND number = ?", [(source, n) for n in change.waiting.gone]
-            )
+        if change.waiting is not None:
+            self._write_waiting(source, change.waiting)
         db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source, int(change.caught_up), change.newest))
+
+    def _write_waiting(self, source: str, waiting: Changes) -> None:
+        db = self._db
+        rows = [(source, number, encode_row(spans)) for number, spans in waiting.new.items()]
+        db.executemany("INSERT INTO waiting VALUES (?, ?, ?)", rows)
+        db.executemany(
+            "DELETE FROM waiting WHERE source = ? AND number BETWEEN ? AND ?",
+            [(source, *stretch) for stretch in _stretches(waiting.gone)],
+        )
+        self._places.write(source, waiting.settled)
 
 
 @dataclass(frozen=True)
@@ -255,6 +266,18 @@ def read_only(directory: Path) -> Iterator[Kept]:
             yield Kept(db, zone or ledger.UTC)
     except WRONG as error:
         raise StateError(said(path, error)) from None
+
+
+def _stretches(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and the last of the numbers that follow each other: traces mostly go in the order they came."""
+    found: list[tuple[int, int]] = []
+    first = last = -1
+    for number in sorted(numbers):
+        if number != last + 1:
+            found.append((first, last))
+            first = number
+        last = number
+    return [*found[1:], (first, last)] if found else []
 
 
 def _labels(labels: tuple[str, ...]) -> str:

@@ -14,15 +14,17 @@ class Group:
     """Spans of one trace that are counted together: runs begin, calls in the order of time, runs end.
 
     The parent of each is the run of this group that it belongs to, or the span above it that has not
-    come, or nothing. `adrift` are the ids of those that nothing is known above of although there should be.
+    come, or nothing. `adrift` are the ids of those that nothing is known above of although there should be,
+    `amended` those of model calls that were settled before, of which now is known that they have usage in them.
     """
 
     trace_id: str
     spans: list[Span]
     adrift: set[str] = field(default_factory=set)
+    amended: set[str] = field(default_factory=set)
 
 
-class Link(msgspec.Struct, gc=False):
+class Link(msgspec.Struct, array_like=True, gc=False):
     """What is remembered of a span that was settled: what stands above it, and what it says to those below."""
 
     kind: Kind
@@ -37,13 +39,12 @@ class Link(msgspec.Struct, gc=False):
     used: bool = False
 
 
-@dataclass(slots=True)
-class Known:
+class Known(msgspec.Struct, array_like=True):
     """What is remembered of one trace. `inner` are spans that have not come and have model calls in them,
     and whether those had usage."""
 
-    links: dict[str, Link] = field(default_factory=dict)
-    inner: dict[str, bool] = field(default_factory=dict)
+    links: dict[str, Link] = {}
+    inner: dict[str, bool] = {}
     root: str = ""
 
 
@@ -81,8 +82,10 @@ def settle(trace_id: str, spans: dict[str, Span], known: Known, awaited: Contain
     """
     _remember(spans, known)
     above = _look_up(spans, known)
-    _unwrap(spans, above, known)
-    return _in_order(trace_id, spans, above, known, awaited)
+    amended = _unwrap(spans, above, known)
+    group = _in_order(trace_id, spans, above, known, awaited)
+    group.amended = amended
+    return group
 
 
 def _remember(spans: dict[str, Span], known: Known) -> None:
@@ -153,8 +156,12 @@ def _below(above: Above, span_id: str, link: Link) -> Above:
     )
 
 
-def _unwrap(spans: dict[str, Span], above: dict[str, Above], known: Known) -> None:
-    """Mark model calls that only wrap others by `usage_only`, with the usage that is not said within them."""
+def _unwrap(spans: dict[str, Span], above: dict[str, Above], known: Known) -> set[str]:
+    """Mark model calls that only wrap others by `usage_only`, with the usage that is not said within them.
+
+    Return those around them that were settled before.
+    """
+    amended = set()
     within = {span_id: _Inner(used, None) for span_id, used in known.inner.items()}
     for span_id in reversed(above):
         span, outer_id = spans[span_id], above[span_id].call
@@ -167,12 +174,15 @@ def _unwrap(spans: dict[str, Span], above: dict[str, Above], known: Known) -> No
                 link.counted, link.used = True, has_usage(span)
                 continue
             inner = _judged(span, inner, known.links[span_id], known.links.get(outer_id))
+            if outer_id in known.links and outer_id not in spans:
+                amended.add(outer_id)
         elif span.kind != "part":
             continue
         if inner is not None and outer_id:
             others = within.get(outer_id)
             within[outer_id] = inner if others is None else _Inner(inner.used or others.used, None)
     known.inner.update((span_id, inner.used) for span_id, inner in within.items() if span_id not in known.links)
+    return amended
 
 
 def _judged(span: Span, inner: _Inner | None, link: Link, outer: Link | None) -> _Inner:

@@ -11,6 +11,7 @@ from exporters.runs import IDLE_SECONDS, Runs
 from exporters.settling import Settling
 from exporters.span import Span
 from exporters.trace import OpenTrace, Outcome
+from exporters.tree import Known
 from exporters.waiting_rows import decode_row, encode_row
 
 # 2025-12-06T14:00:00Z: where the seconds of the spans count from.
@@ -19,6 +20,7 @@ SETTLES = 10.0
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[dict[str, OpenTrace], float]).decode
+_decode_places = msgspec.msgpack.Decoder(dict[str, Known]).decode
 
 
 def span(kind: str, span_id: str, parent: str = "", at: float = 1.0, **fields: Any) -> Span:
@@ -61,6 +63,7 @@ class Stage:
         self.aggregate = Aggregate(lambda: START)
         self.counted: dict[str, list[str]] = {}
         self.rows: dict[int, bytes] = {}
+        self.settled: list[bytes] = []
         self.open: bytes = _encode(({}, 0.0))
         self.repeated = self.wrappers = self.adrift = 0
         self.spans: list[Span] = []
@@ -108,6 +111,7 @@ class Stage:
             # One that came and went between two commits was never written.
             self.rows.pop(number, None)
         self.rows.update((number, encode_row(spans)) for number, spans in changes.new.items())
+        self.settled.append(_encode(changes.settled))
         self.open = _encode((self.runs.traces.open, self.runs.traces.newest))
         self.runs.traces.committed()
         self.aggregate.committed(self.aggregate.blobs())
@@ -117,7 +121,8 @@ class Stage:
         """Begin anew from what is committed, as after a crash or a failed commit."""
         self._begin()
         self.runs.traces.restore(*_decode(self.open))
-        self.settling.restore({number: decode_row(row) for number, row in self.rows.items()})
+        rows = {number: decode_row(row) for number, row in self.rows.items()}
+        self.settling.restore(rows, map(_decode_places, self.settled))
         self.repeated, self.wrappers, self.adrift, kept = self._kept
         del self.spans[kept:]
         cells = [(key, cell.blob) for key, cell in self.aggregate.cells.items() if cell.blob is not None]

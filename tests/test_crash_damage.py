@@ -97,6 +97,7 @@ DAMAGES = {
     "too many labels": (in_sql("UPDATE cells SET labels = '[\"x\"]' WHERE kind = 'source'"), "damaged (a total cannot"),
     "an open trace": (in_sql("UPDATE open_traces SET value = x'c1'"), "damaged ("),
     "what waits": (in_sql("INSERT INTO waiting VALUES ('createagents', 1, x'c1')"), "damaged ("),
+    "places": (in_sql("INSERT INTO places VALUES (1, 'createagents', 1, x'c1')"), "damaged ("),
     "no promise": (in_sql("DELETE FROM meta"), "damaged ("),
 }
 

@@ -3,7 +3,7 @@
 import threading
 import time
 import urllib.error
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -15,6 +15,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_stage import START, body, call, pairs, post
 
 KILLS = 50
+# A trace that is whole is counted after a tenth of what a span may wait for the rest of it.
+WAIT = 20.0
+LATE = 0.15 * WAIT
 AGENTS = ("planner", "support")
 # What is compared, by agent; and what each client adds to it when all of a trace has been accepted.
 SERIES = {
@@ -30,7 +33,10 @@ SERIES = {
 
 
 class Client(threading.Thread):
-    """Sends one trace after another, the root last, each request until it is accepted, and some of them twice."""
+    """Sends one trace after another, the root last, each request until it is accepted, and some of them twice.
+
+    Of every other trace one more tool call comes when the rest has been counted.
+    """
 
     def __init__(self, port: int, seed: int) -> None:
         super().__init__(name=f"client {seed}")
@@ -38,11 +44,14 @@ class Client(threading.Thread):
         self._random = Random(seed)
         self._stopped = threading.Event()
         self.sent: Counter[tuple[str, str]] = Counter()
-        self.requests = self.again = 0
+        self._late: deque[tuple[float, Span]] = deque()
+        self.requests = self.again = self.late = 0
 
     def run(self) -> None:
         while not self._stopped.is_set():
             self._send_trace()
+            self._send_late(time.monotonic())
+        self._send_late(float("inf"))
 
     def stop(self) -> None:
         """End after the trace that is being sent; the exporter has to run for it."""
@@ -61,12 +70,21 @@ class Client(threading.Thread):
             self._send(spans[:many])
             spans = spans[many:]
         self._send([run])
+        late = random.random() < 0.5
+        if late:
+            tool = self._span(trace, root, "execute_tool", {"gen_ai.tool.name": "note"})
+            self._late.append((time.monotonic() + LATE, tool))
         given, taken = sum(given for given, _ in calls), sum(taken for _, taken in calls)
         for name, by in {
-            "calls": len(calls), "input": given, "output": taken, "durations": len(calls), "tools": 1, "runs": 1,
+            "calls": len(calls), "input": given, "output": taken, "durations": len(calls), "tools": 1 + late, "runs": 1,
             "calls of runs": len(calls), "tokens of runs": given + taken,
         }.items():  # fmt: skip
             self.sent[name, agent] += by
+
+    def _send_late(self, now: float) -> None:
+        while self._late and self._late[0][0] <= now:
+            self._send([self._late.popleft()[1]])
+            self.late += 1
 
     def _span(self, trace: bytes, parent: int, operation: str, said: dict[str, object]) -> Span:
         attributes = pairs({"gen_ai.operation.name": operation, **said})
@@ -112,7 +130,7 @@ def totals(page: Samples) -> Counter[tuple[str, str]]:
 @pytest.fixture
 def exporter(tmp_path: Path) -> Iterator[Exporter]:
     # Long enough for a trace whose root has to be sent again and again.
-    found = Exporter(tmp_path, url=f"otlp://127.0.0.1:{free_port()}?wait=20s")
+    found = Exporter(tmp_path, url=f"otlp://127.0.0.1:{free_port()}?wait={WAIT:g}s")
     yield found
     found.kill()
 
@@ -160,4 +178,5 @@ def test_after_fifty_kills_all_that_was_accepted_is_counted_once(exporter: Expor
     assert answered >= KILLS / 4
     assert sum(client.requests for client in clients) >= KILLS
     assert sum(client.again for client in clients) >= KILLS
+    assert sum(client.late for client in clients) >= KILLS / 2
     assert "Traceback" not in exporter.log.read_text()

@@ -5,7 +5,7 @@ import time
 import pytest
 from settling_stage import SETTLES, START, Stage, agents, call, part, run, score, span, taken, tool
 
-from exporters import settling
+from exporters import places
 from exporters.runs import IDLE_SECONDS
 from exporters.settling import SPANS, TRACES
 from exporters.span import Span
@@ -178,34 +178,88 @@ def test_a_trace_whose_root_is_in_another_store_is_settled_when_it_is_due() -> N
 # What comes late.
 
 
-def test_a_late_child_finds_the_agent_of_the_trace_that_was_settled() -> None:
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_late_child_finds_the_agent_of_the_trace_that_was_settled(restart: bool) -> None:
     stage = Stage()
     stage.whole(*TRACE)
+    if restart:
+        stage.restart()
     counted = stage.read(call("late", "p", tokens=1), at=5) + stage.read(at=6)
     assert agents(counted) == {"late": "planner"}
     assert (stage.adrift, stage.runs.traces.open) == (0, {})
 
 
-def test_a_late_child_waits_for_its_ancestor_when_the_links_were_forgotten() -> None:
+def test_a_late_child_finds_all_that_is_said_above_it_also_after_a_restart() -> None:
+    stage = Stage()
+    said = {"environment": "production", "prompt": "greeting", "prompt_version": "3"}
+    stage.whole(part("p", "r"), run("r", agent="planner", agent_version="2", **said))
+    stage.restart()
+    # What comes late is itself something to come late below.
+    stage.read(part("q", "p"), at=5)
+    assert stage.read(at=6) == []
+    stage.restart()
+    (late,) = stage.read(call("late", "q", tokens=1), at=7) + stage.read(at=8)
+    assert (late.agent, late.agent_version, late.environment) == ("planner", "2", "production")
+    assert (late.prompt, late.prompt_version) == ("greeting", "3")
+    assert stage.adrift == 0
+
+
+@pytest.mark.parametrize("restarts", [(), (20,), (30,), (40,), (20, 30, 40)])
+def test_calls_around_and_within_each_other_are_told_apart_however_late_they_come(restarts: tuple[int, ...]) -> None:
+    """A call is counted before the wrapper around it comes; one that is within another, after that was counted; and
+    a third within the same, of whose usage the second has told."""
+    stage = Stage()
+    for at, *spans in (
+        (0, call("inner", "wrapper", tokens=7), call("outer", "r"), run("r", agent="planner")),
+        (20, call("wrapper", "r", tokens=7)),
+        (30, call("second", "outer", tokens=5)),
+        (40, call("third", "outer", tokens=5)),
+    ):
+        if at in restarts:
+            stage.restart()
+        stage.read(*spans, at=at)
+        stage.read(at=at + 10)
+    calls = sorted((s.span_id, s.agent, s.usage_only, s.input_tokens) for s in stage.spans if s.kind == "inference")
+    assert calls == [
+        ("inner", "planner", False, 7),
+        ("outer", "planner", False, None),
+        ("second", "planner", True, 5),
+    ]
+    assert stage.wrappers == 3
+
+
+def test_a_long_trace_that_comes_bit_by_bit_is_written_bit_by_bit() -> None:
     stage = Stage()
     stage.whole(*TRACE)
-    stage.restart()
+    written = len(stage.settled)
+    for number in range(100):
+        stage.read(call(f"late{number}", "p", tokens=1), at=5 + 2 * number)
+        stage.read(at=6 + 2 * number)
+    assert max(map(len, stage.settled[written:])) < 100
+
+
+def test_a_late_child_waits_for_its_ancestor_when_the_links_were_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "REMEMBERED", 0)
+    stage = Stage()
+    stage.whole(*TRACE)
     assert stage.read(call("late", "p", tokens=1), at=5) + stage.read(at=14) == []
     assert agents(stage.read(at=15)) == {"late": ""}
     assert stage.adrift == 1
 
 
-def test_a_late_child_of_a_run_that_was_counted_is_nobody_s_also_when_the_links_were_forgotten() -> None:
+def test_a_late_child_of_a_run_that_was_counted_is_nobody_s_also_when_the_links_were_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "REMEMBERED", 0)
     stage = Stage()
     stage.whole(*TRACE)
-    stage.restart()
     stage.read(call("late", "r", tokens=1), at=5)
     assert agents(stage.read(at=15)) == {"late": ""}
     assert stage.runs.traces.open == {}
 
 
 def test_links_of_many_traces_are_forgotten_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "REMEMBERED", 4)
+    monkeypatch.setattr(places, "REMEMBERED", 4)
     stage = Stage()
     for number in range(3):
         stage.whole(run("r", trace_id=f"t{number}", agent="A"), call("c", "r", trace_id=f"t{number}"))
@@ -268,10 +322,8 @@ def test_a_crash_neither_loses_nor_doubles(crash: int) -> None:
             stage.read(*spans, at=at, commit=False)
             stage.restart()
         stage.read(*spans, at=at)
-    # What stands above late spans is in memory only: a crash in between costs a call its agent.
-    late = "" if crash in (4, 5) else "planner"
     assert sorted((s.span_id, s.agent) for s in stage.spans) == [
-        ("c", "planner"), ("gone", "B"), ("late", late), ("o", ""), ("r", "planner"), ("x", "planner"), ("y", ""),
+        ("c", "planner"), ("gone", "B"), ("late", "planner"), ("o", ""), ("r", "planner"), ("x", "planner"), ("y", ""),
     ]  # fmt: skip
     assert taken(stage.spans) == {"r": (1, 1, 7), "gone": (1, 1, 3)}
     assert (stage.repeated, stage.rows, stage.runs.traces.open) == (0, {}, {})

@@ -24,6 +24,7 @@ from exporters.sources import open_source
 from exporters.span import Span
 from exporters.state import Change, State
 from exporters.trace import OpenRun, OpenTrace
+from exporters.tree import Known, Link
 
 RUN = Span("run", False, "t1", "r1", time=5.0, agent="writer")
 
@@ -159,19 +160,60 @@ def test_what_waits_is_kept_by_row_until_it_goes(state: State) -> None:
     assert state.source("other").waiting == {1: [second]}
 
 
-@pytest.mark.parametrize("version", [1, 2])
+def test_rows_of_what_waits_go_wherever_they_stand(state: State) -> None:
+    rows = {number: [Arrived(float(number), RUN)] for number in range(1, 10)}
+    state.commit(change(waiting=Changes([], rows)), [])
+    state.commit(change(waiting=Changes([9, 2, 3, 5], {})), [])
+    assert sorted(reopened(state).source("s").waiting) == [1, 4, 6, 7, 8]
+
+
+def test_where_settled_spans_stand_is_kept_commit_by_commit(state: State) -> None:
+    run = Known({"r1": Link("run", "", "writer", "2", "production", "greeting", "3")}, {"c0": True}, "r1")
+    call = Known({"c1": Link("inference", "r1", "", "", "", "", "", counted=True, used=True)}, {}, "r1")
+    state.commit(change(waiting=Changes([], {}, {"t1": run})), [])
+    state.commit(change("other", waiting=Changes([], {}, {"t1": call})), [])
+    state.commit(change(waiting=Changes([], {}, {"t1": call, "t2": Known()})), [])
+    assert reopened(state).source("s").settled == [{"t1": run}, {"t1": call, "t2": Known()}]
+    assert state.source("other").settled == [{"t1": call}]
+
+
+def test_of_settled_spans_the_last_are_kept_of_each_source(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporters.place_rows.REMEMBERED", 4)
+    monkeypatch.setattr("exporters.place_rows._TOO_MANY", 2)
+    link = Link("tool", "r1", "", "", "", "", "")
+
+    def settle(number: int, source: str = "s") -> list[str]:
+        """Settle two spans; return the traces that are kept."""
+        of = Known({"a": link}, {"b": False}, "r1")
+        state.commit(change(source, waiting=Changes([], {}, {f"t{number}": of})), [])
+        return [trace for row in state.source("s").settled for trace in row]
+
+    assert settle(0) == ["t0"]
+    settle(9, "other")
+    assert [settle(1), settle(2)] == [["t0", "t1"], ["t0", "t1", "t2"]]
+    # Eight are too many, of which the last four stay.
+    assert settle(3) == ["t2", "t3"]
+    reopened(state)
+    assert [settle(4), settle(5)] == [["t2", "t3", "t4"], ["t4", "t5"]]
+    assert state.source("other").settled != []
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_state_of_an_older_format_is_brought_up_when_it_is_opened(state: State, version: int) -> None:
     trace = OpenTrace(touched=5.0, runs={"r1": OpenRun(RUN)}, counted={"c1": None})
     state.commit(change(cursor={"a": b"1"}, open={"t1": trace}, caught_up=True, newest=7.5), [])
-    state._db.execute("DROP TABLE waiting")
+    state._db.execute("DROP TABLE places")
+    if version < 3:
+        state._db.execute("DROP TABLE waiting")
     if version == 1:
         state._db.executescript("DROP TABLE ledger; DROP TABLE ledger_since; DELETE FROM meta WHERE name = 'zone'")
     state._db.execute(f"PRAGMA user_version = {version}")
     found = reopened(state).source("s")
     assert (found.cursor, found.open, found.caught_up, found.newest) == ({"a": b"1"}, {"t1": trace}, True, 7.5)
-    assert found.waiting == {}
-    state.commit(change(waiting=Changes([], {1: [Arrived(1.5, RUN)]})), [])
-    assert reopened(state).source("s").waiting == {1: [Arrived(1.5, RUN)]}
+    assert (found.waiting, found.settled) == ({}, [])
+    state.commit(change(waiting=Changes([], {1: [Arrived(1.5, RUN)]}, {"t1": Known()})), [])
+    found = reopened(state).source("s")
+    assert (found.waiting, found.settled) == ({1: [Arrived(1.5, RUN)]}, [{"t1": Known()}])
 
 
 def test_what_format_3_wrote_of_what_waits_is_read_by_the_names_of_its_fields(state: State) -> None:
@@ -179,10 +221,10 @@ def test_what_format_3_wrote_of_what_waits_is_read_by_the_names_of_its_fields(st
         [1.5, {"kind": "tool", "ended": True, "trace_id": "t1", "span_id": "s1", "tool": "search", "duration": 0.5}]
     ]
     state._db.execute("INSERT INTO waiting VALUES ('s', 7, ?)", (msgspec.msgpack.encode(kept),))
-    state._db.execute("PRAGMA user_version = 3")
+    state._db.executescript("DROP TABLE places; PRAGMA user_version = 3")
     span = Span("tool", True, "t1", "s1", tool="search", duration=0.5)
     assert reopened(state).source("s").waiting == {7: [Arrived(1.5, span)]}
-    assert reopened(state)._db.execute("PRAGMA user_version").fetchone() == (4,)
+    assert reopened(state)._db.execute("PRAGMA user_version").fetchone() == (5,)
 
 
 def test_what_waits_comes_back_with_every_field_of_its_spans(state: State) -> None:
@@ -206,8 +248,9 @@ def test_a_row_that_was_written_before_a_span_had_its_last_fields_is_read(state:
 
 def test_a_state_that_ends_with_the_process_keeps_nothing_of_what_waits(directory: Path) -> None:
     state = State(directory, lasting=False)
-    state.commit(change(waiting=Changes([], {1: [Arrived(1.5, RUN)]})), [])
-    assert state.source("s").waiting == {}
+    state.commit(change(waiting=Changes([], {1: [Arrived(1.5, RUN)]}, {"t1": Known()})), [])
+    found = state.source("s")
+    assert (found.waiting, found.settled) == ({}, [])
     state.close()
 
 
