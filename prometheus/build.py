@@ -133,4 +133,4 @@ def files() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(publish(files(), arguments=sys.argv[1:], folder=RULES, program="prometheus.build"))
+    sys.exit(publish(files(), arguments=sys.argv[1:], folders=[RULES], program="prometheus.build"))

@@ -231,8 +231,8 @@ def test_a_signal_without_a_limit_is_no_alert():
             (),
             "1h",
             "",
-            'Spend: ${{ printf "%.2f" $value }}, limit ${{ printf "%.2f" 12.5 }}, over 1h.',
-            '${{ printf "%.2f" $value }} is too much',
+            'Spend: {{ printf "$%.2f" $value }}, limit {{ printf "$%.2f" 12.5 }}, over 1h.',
+            '{{ printf "$%.2f" $value }} is too much',
         ),
         (
             "bytes",
@@ -351,7 +351,7 @@ def test_a_stale_and_a_left_over_file_are_named_then_mended(tmp_path, capsys, mo
     (tmp_path / "out" / "a.yml").write_text("old\n")
     (tmp_path / "out" / "gone.yml").write_text("gone\n")
 
-    assert publish(files, arguments=["--check"], folder=tmp_path / "out", program="x.build") == 1
+    assert publish(files, arguments=["--check"], folders=[tmp_path / "out"], program="x.build") == 1
     assert capsys.readouterr().err.splitlines() == [
         "stale: out/a.yml",
         "stale: out/deep/b.yml",
@@ -360,9 +360,9 @@ def test_a_stale_and_a_left_over_file_are_named_then_mended(tmp_path, capsys, mo
     ]
     assert (tmp_path / "out" / "a.yml").read_text() == "old\n"
 
-    assert publish(files, arguments=[], folder=tmp_path / "out", program="x.build") == 0
+    assert publish(files, arguments=[], folders=[tmp_path / "out"], program="x.build") == 0
     assert {path: path.read_text() for path in (tmp_path / "out").rglob("*.yml")} == files
-    assert publish(files, arguments=["--check"], folder=tmp_path / "out", program="x.build") == 0
+    assert publish(files, arguments=["--check"], folders=[tmp_path / "out"], program="x.build") == 0
 
 
 def test_a_faulty_catalogue_writes_nothing(tmp_path, capsys, monkeypatch):

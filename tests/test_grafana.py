@@ -27,7 +27,7 @@ from grafana.tables import AGENTS
 
 Json = dict[str, Any]
 
-COMMITTED: dict[str, Json] = {path.stem: json.loads(path.read_text()) for path in sorted(build.FOLDER.glob("*.json"))}
+COMMITTED: dict[str, Json] = {path.stem: json.loads(path.read_text()) for path in sorted(build.BOARDS.glob("*.json"))}
 PANELS: list[tuple[str, Json]] = [
     (board, panel) for board, page in COMMITTED.items() for panel in page["panels"] if panel["type"] != "row"
 ]
@@ -132,7 +132,7 @@ def test_what_is_committed_is_what_the_signals_give(capsys):
 
 
 def test_stale_and_left_over_files_are_named_and_then_mended(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(build, "FOLDER", tmp_path)
+    monkeypatch.setattr(build, "BOARDS", tmp_path)
     for path in (ROOT / "grafana/provisioning/dashboards/json").glob("*.json"):
         shutil.copy(path, tmp_path)
     (tmp_path / "agents-cost.json").write_text("{}\n")

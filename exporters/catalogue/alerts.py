@@ -11,7 +11,8 @@ from exporters.catalogue.model import Limit, Signal, Unit, fill, spoken
 _HUMAN: dict[Unit, str] = {
     "s": "{{ %s | humanizeDuration }}",
     "percentunit": "{{ %s | humanizePercentage }}",
-    "currencyUSD": '${{ printf "%%.2f" %s }}',
+    # The dollar within the braces: Grafana would take `${` for the name of a variable.
+    "currencyUSD": '{{ printf "$%%.2f" %s }}',
     "reqps": "{{ %s | humanize }} per second",
     "short": "{{ %s | humanize }}",
     "bytes": "{{ %s | humanize1024 }}B",

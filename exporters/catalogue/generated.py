@@ -9,10 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def publish(files: Mapping[Path, str], *, arguments: Sequence[str], folder: Path | None = None, program: str) -> int:
+def publish(files: Mapping[Path, str], *, arguments: Sequence[str], folders: Sequence[Path] = (), program: str) -> int:
     """Write files where they differ; with `--check` among the arguments write nothing and name the stale.
 
-    `folder` is a directory that holds nothing but generated files: others in it, hidden ones aside,
+    `folders` are directories that hold nothing but generated files: others in them, hidden ones aside,
     are left over from an older catalogue, so they are removed, or named. Returns the exit
     code: 1 when something is stale and was only checked, else 0.
     """
@@ -20,7 +20,7 @@ def publish(files: Mapping[Path, str], *, arguments: Sequence[str], folder: Path
     parser.add_argument("--check", action="store_true", help="write nothing; name stale files and exit 1")
     check = parser.parse_args(arguments).check
     stale = [path for path, text in files.items() if _differs(path, text)]
-    left_over = sorted(_inside(folder) - set(files)) if folder else []
+    left_over = sorted(path for folder in folders for path in _inside(folder) - set(files))
     for path in [*stale, *left_over]:
         print(
             f"{'stale' if check else 'written' if path in files else 'removed'}: {os.path.relpath(path)}",

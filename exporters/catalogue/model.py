@@ -209,6 +209,11 @@ def fill(expr: str, where: Mapping[str, str], window: str, labels: Mapping[str, 
     return _SELECTOR.sub(selector, expr).replace("$window", window)
 
 
+def seconds(duration: str) -> int:
+    """Return the seconds of a duration as signals and limits say it: 90s, 5m, 2h or 30d."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[duration[-1]]
+
+
 def spoken(label: str) -> str:
     """Return a label's name as people say it: `gen_ai_request_model` is the model."""
     return label.removeprefix("gen_ai_").removeprefix("request_").removesuffix("_name").replace("_", " ")

@@ -8,6 +8,7 @@ from exporters.catalogue.model import panel_id
 from exporters.catalogue.signals import SIGNALS
 from grafana.dashboard import COLUMNS, TAG, Dashboard
 from grafana.panels import DATASOURCE, Json, live, plain
+from grafana.panels.annotations import annotations
 from grafana.panels.table import table_panel
 from grafana.panels.views import signal_panel
 from grafana.tables import Table
@@ -31,7 +32,7 @@ def document(dashboard: Dashboard) -> Json:
         schemaVersion=42,
         refresh=dashboard.refresh,
         time=core.Time(dashboard.since, "now"),
-        annotations=core.Annotations(list=[_ALERT_STATES]),
+        annotations=core.Annotations(list=annotations(dashboard)),
         links=[_BOARDS],
         templating=core.Templating(
             list=[_DATASOURCE_PICKER, *(_picker(one, one.name in dashboard.variables) for one in VARIABLES)]
@@ -67,17 +68,6 @@ def _title(title: str, y: int) -> Json:
 _BOARDS = core.DashboardLink(
     asDropdown=True, includeVars=True, keepTime=True, tags=[TAG], title="Agent boards", type="dashboards"
 )
-
-# Grafana's own, which it would otherwise add by itself when it loads the file.
-_ALERT_STATES: Json = {
-    "builtIn": 1,
-    "datasource": {"type": "grafana", "uid": "-- Grafana --"},
-    "enable": True,
-    "hide": True,
-    "iconColor": "rgba(0, 211, 255, 1)",
-    "name": "Annotations & Alerts",
-    "type": "dashboard",
-}
 
 # The data source that is provisioned beside these files; where there is none of that uid, Grafana takes the first.
 _DATASOURCE_PICKER: Json = {

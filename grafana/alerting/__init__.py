@@ -1,0 +1,1 @@
+"""Grafana's alerting as files: rules, where their messages go, and how those look."""
