@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Labels:
             database.url,
             f"langfuse+{langfuse}?wait=1s&settle=1s",
             f"otlp+file://{FIXTURES / 'otlp' / 'agents' / 'traces'}?name=otlp",
+            f"otlp+file://{of_today(directory / 'today')}?name=today&wait=1s",
         ]
         keys = {"LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET}
         with serving(directory / "state", *sources, *configured(directory), **keys) as exporter:
@@ -60,7 +62,36 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Labels:
 
 def configured(directory: Path) -> list[str]:
     """What the exporter is told besides its sources, so that it shows all that it can."""
-    return []
+    return ["--label-limit", "gen_ai_tool_name=1"]
+
+
+def of_today(folder: Path) -> Path:
+    """Write a store of calls that ended now: one wrote to the provider's cache, one says what cannot be."""
+    ended = time.time_ns()
+    parts = (
+        {"gen_ai.usage.input_tokens": 900, "gen_ai.usage.cache_creation.input_tokens": 500},
+        {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.cache_read.input_tokens": 500},
+    )
+    common = {"gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4-5"}
+    common |= {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 20}
+    common |= {"gen_ai.agent.name": "support", "deployment.environment.name": "production"}
+    spans = [
+        {
+            "traceId": f"{number:032x}",
+            "spanId": f"{number:016x}",
+            "name": "chat",
+            "startTimeUnixNano": str(ended - 10**9),
+            "endTimeUnixNano": str(ended),
+            "attributes": [
+                {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
+                for key, value in (common | part).items()
+            ],
+        }
+        for number, part in enumerate(parts, 1)
+    ]
+    folder.mkdir()
+    (folder / "traces.jsonl").write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}) + "\n")
+    return folder
 
 
 def labels_of(page: str) -> Labels:
@@ -130,7 +161,7 @@ def test_every_query_finds_what_it_asks_for(known: Labels) -> None:
     queries = list(expressions())
     assert len(queries) > 200
     found = [f"{where}: {fault}" for where, expr in queries for fault in faults(expr, known)]
-    assert found == []
+    assert "\n".join(found) == ""
 
 
 def test_every_recorded_series_is_made_of_what_is_there(known: Labels) -> None:
@@ -141,17 +172,21 @@ def test_every_recorded_series_is_made_of_what_is_there(known: Labels) -> None:
 def test_the_catalogue_promises_nothing_that_no_page_shows(shown: Labels) -> None:
     promised = {name: set(labels) for name, labels in labels_by_series().items() if ":" not in name}
     missing = sorted(promised.keys() - shown.keys() - FOREIGN.keys() - NOT_HERE.keys())
-    assert missing == []
+    assert " ".join(missing) == ""
     assert NOT_HERE.keys() <= promised.keys() - shown.keys()
-    for name, labels in promised.items():
-        if name in shown:
-            assert labels - shown[name] <= SPARSE.get(name, set()) | SELDOM, name
+    # What a store need not say.
+    optional = {"deployment_environment_name", "gen_ai_agent_version"}
+    lost = {name: sorted(labels - shown[name] - optional) for name, labels in promised.items() if name in shown}
+    assert {name: labels for name, labels in lost.items() if labels} == {}
 
 
 # What the small stores give no reason to show.
-NOT_HERE: dict[str, str] = {}
-SPARSE: dict[str, set[str]] = {}
-SELDOM: set[str] = set()
+NOT_HERE = {
+    "agentgauge_late_updates_total": "a row of Langfuse that changed after it was counted",
+    "agentgauge_reconcile_errors_total": "a store that could not be summed",
+    "agentgauge_source_rate_limit": "a server that says its limits",
+    "agentgauge_source_rate_limit_remaining": "a server that says its limits",
+}
 
 
 @pytest.mark.parametrize(

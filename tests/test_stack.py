@@ -95,6 +95,7 @@ def test_the_example_names_every_port_with_its_default_and_no_secret() -> None:
         "LANGFUSE_PUBLIC_KEY": "",
         "LANGFUSE_SECRET_KEY": "",
         "PGPASSWORD": "",
+        "SMTP_PASSWORD": "",
         "AGENTGAUGE_OTLP_TOKEN": "",
     }
 

@@ -26,9 +26,12 @@ DOCKERFILES = {
 SECRETS = {"GRAFANA_ADMIN_PASSWORD": "x" * 32, "GRAFANA_SECRET_KEY": "y" * 32}
 
 
-def older(file: Path) -> str:
-    """The same file for docker-compose 1.29, which knows neither a project's name nor optional dependencies."""
-    return re.sub(r"^name:.*$|, required: false", "", file.read_text(), flags=re.MULTILINE)
+def older(file: Path, env: dict[str, str]) -> str:
+    """The same file for docker-compose 1.29, which knows neither a project's name nor optional dependencies,
+    nor what stands for a variable that is set, nor one variable in the default of another."""
+    text = re.sub(r"^name:.*$|, required: false", "", file.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"\$\{(\w+):\+(\w+)\}", lambda found: found[2] if env.get(found[1]) else "", text)
+    return re.sub(r"\$\{(\w+):-([^{}]*\$\{[^{}]*\})\}", lambda found: env.get(found[1]) or found[2], text)
 
 
 def resolve(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -37,7 +40,7 @@ def resolve(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[st
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
         command, text = ["docker", "compose"], FILE.read_text()
     elif shutil.which("docker-compose"):
-        command, text = ["docker-compose"], older(FILE)
+        command, text = ["docker-compose"], older(FILE, env)
     else:
         pytest.skip("needs Docker Compose")
     (folder / "docker-compose.yml").write_text(text)
@@ -58,6 +61,23 @@ def test_compose_accepts_the_file(tmp_path: Path) -> None:
     assert "8600" in json.dumps(services["proxy"]["ports"])
     assert services["grafana"]["environment"]["GF_SERVER_ROOT_URL"] == "http://127.0.0.1:8600/grafana/"
     assert services["exporter"]["environment"]["TRACE_SOURCES"] == "createagents:///traces"
+    alerts = services["grafana"]["environment"]
+    assert (alerts["AGENTGAUGE_NOTIFY"] or "").split() == []
+    assert (
+        alerts["SLACK_WEBHOOK_URL_CRITICAL"] == alerts["SLACK_WEBHOOK_URL_WARNING"] == "http://127.0.0.1:9/is-not-set"
+    )
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker")
+def test_grafana_is_told_which_ways_alerts_go(tmp_path: Path) -> None:
+    told = {"SLACK_WEBHOOK_URL": "https://slack.example/x", "ALERT_EMAIL": "on-call@example.com"}
+    resolved = resolve(tmp_path, SECRETS | told)
+    assert resolved.returncode == 0, resolved.stderr
+    alerts = yaml.safe_load(resolved.stdout)["services"]["grafana"]["environment"]
+    assert alerts["AGENTGAUGE_NOTIFY"].split() == ["slack", "email"]
+    assert alerts["SLACK_WEBHOOK_URL_CRITICAL"] == alerts["SLACK_WEBHOOK_URL_WARNING"] == "https://slack.example/x"
+    assert alerts["ALERT_EMAIL"] == "on-call@example.com"
+    assert alerts["AGENTGAUGE_ROOT_URL"] == "http://127.0.0.1:8501"
 
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker")
@@ -107,7 +127,9 @@ def test_no_secret_stands_in_the_file(name: str) -> None:
     for variable, value in SERVICES[name].get("environment", {}).items():
         if re.search("PASSWORD|SECRET|TOKEN|KEY", variable):
             passed_on = value is None  # if it is set: what a store needs is only needed where that is read
-            assert passed_on or re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), f"{variable} has to come from .env"
+            optional = re.fullmatch(r"\$\{\w+:-\}", value or "")
+            required = re.fullmatch(r"\$\{\w+:\?[^}]+\}", value or "")
+            assert passed_on or optional or required, f"{variable} has to come from .env"
 
 
 def test_every_server_is_asked_how_it_is_and_waited_for() -> None:

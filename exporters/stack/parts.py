@@ -159,6 +159,30 @@ def _grafana_environment(settings: Settings) -> Mapping[str, str]:
         "GF_SERVER_ROOT_URL": settings.url("GRAFANA_PORT", "/"),
         "GF_SECURITY_ADMIN_PASSWORD": _secret(settings, "GRAFANA_ADMIN_PASSWORD"),
         "GF_SECURITY_SECRET_KEY": _secret(settings, "GRAFANA_SECRET_KEY"),
+        **_alert_environment(settings),
+    }
+
+
+def _alert_environment(settings: Settings) -> Mapping[str, str]:
+    """Which ways alerts go, and where, as docker-compose.yml says it; an address that is empty stops Grafana."""
+    env = settings.env
+    ways = {"slack": "SLACK_WEBHOOK_URL", "email": "ALERT_EMAIL", "webhook": "ALERT_WEBHOOK_URL"}
+    nowhere = "http://127.0.0.1:9/is-not-set"
+    slack = env.get("SLACK_WEBHOOK_URL") or nowhere
+    return {
+        "AGENTGAUGE_NOTIFY": " ".join(way for way, name in ways.items() if env.get(name)),
+        "AGENTGAUGE_ROOT_URL": env.get("AGENTGAUGE_ROOT_URL") or settings.url("PORTAL_PORT"),
+        "SLACK_WEBHOOK_URL_CRITICAL": slack,
+        "SLACK_WEBHOOK_URL_WARNING": env.get("SLACK_WEBHOOK_URL_WARNING") or slack,
+        "SLACK_CHANNEL_CRITICAL": env.get("SLACK_CHANNEL_CRITICAL", ""),
+        "SLACK_CHANNEL_WARNING": env.get("SLACK_CHANNEL_WARNING", ""),
+        "ALERT_EMAIL": env.get("ALERT_EMAIL") or "nobody@localhost",
+        "ALERT_WEBHOOK_URL": env.get("ALERT_WEBHOOK_URL") or nowhere,
+        "GF_SMTP_ENABLED": str(bool(env.get("SMTP_HOST"))).lower(),
+        "GF_SMTP_HOST": env.get("SMTP_HOST", ""),
+        "GF_SMTP_USER": env.get("SMTP_USER", ""),
+        "GF_SMTP_PASSWORD": env.get("SMTP_PASSWORD", ""),
+        "GF_SMTP_FROM_ADDRESS": env.get("SMTP_FROM") or "agentgauge@localhost",
     }
 
 

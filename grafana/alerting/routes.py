@@ -99,7 +99,7 @@ CONTACT_POINTS = (
                 uid="email",
                 type="email",
                 settings={
-                    "addresses": "${AGENTGAUGE_ALERT_EMAIL}",
+                    "addresses": "${ALERT_EMAIL}",
                     "singleEmail": True,
                     "subject": _MAIL["title"],
                     "message": _MAIL["message"],
@@ -114,7 +114,7 @@ CONTACT_POINTS = (
                 uid="webhook",
                 type="webhook",
                 settings={
-                    "url": "${AGENTGAUGE_ALERT_WEBHOOK_URL}",
+                    "url": "${ALERT_WEBHOOK_URL}",
                     "httpMethod": "POST",
                     **_MAIL,
                 },

@@ -13,8 +13,9 @@ from exporters.catalogue.model import seconds
 
 Json = dict[str, Any]
 FOLDER = "Agents"
-# Which ways messages go is in Grafana's environment, as words such as `slack email`; routes look for them.
-NOTIFY = "notify"
+# Of labels, because those are what Grafana expands: which ways messages go, as words such as `slack email` that
+# routes look for; and where the portal is.
+NOTIFY, PORTAL = "notify", "portal"
 _LONGEST_UID = 40
 
 
@@ -87,7 +88,7 @@ def rule(alert: Alert) -> Rule:
         hold=limit.hold,
         keeps=limit.keeps,
         annotations=alert.annotations("$values.B.Value"),
-        labels={"severity": limit.severity, NOTIFY: "${AGENTGAUGE_NOTIFY}"},
+        labels={"severity": limit.severity, NOTIFY: "${AGENTGAUGE_NOTIFY}", PORTAL: "${AGENTGAUGE_ROOT_URL}"},
     )
 
 

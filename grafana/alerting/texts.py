@@ -1,14 +1,15 @@
 """What Grafana's messages say: the texts that all senders share, with Grafana's own links in them."""
 
 from exporters.catalogue.messages import Link, Links
+from grafana.alerting.rules import PORTAL
 
-# Grafana stands behind the portal's door, under /grafana/, and the portal shows the runbooks.
-_PORTAL = '{{ reReplaceAll "/grafana/?$" "" $.ExternalURL }}'
+# The portal shows the runbooks.
+_PORTAL = f'{{{{ reReplaceAll "/$" "" .Labels.{PORTAL} }}}}'
 
 LINKS = Links(
     panel=Link(when=".PanelURL", url="{{ .PanelURL }}"),
     runbook=Link(
-        when=".Annotations.runbook_url",
+        when=f"and .Annotations.runbook_url .Labels.{PORTAL}",
         url=_PORTAL + '/runbooks{{ reReplaceAll "^[^#]*" "" .Annotations.runbook_url }}',
     ),
     silence=Link(when=".SilenceURL", url="{{ .SilenceURL }}"),
