@@ -4,20 +4,15 @@ import argparse
 import logging
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from exporters import __version__, check, demo
+from exporters import __version__, arguments, check, demo
 from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
 from exporters.backfill import History, into_tsdb, pages
-from exporters.days import ZoneError, zone_of
-from exporters.feed import PLANS
 from exporters.lock import StateError
 from exporters.once import read
 from exporters.pricing import Prices
@@ -26,13 +21,13 @@ from exporters.pricing.table import read_table
 from exporters.reconcile import report
 from exporters.runner import Runner
 from exporters.runs import IDLE_SECONDS
-from exporters.sources import Source, SourceError, open_sources, seconds_of
+from exporters.sources import Source, SourceError, open_sources
 from exporters.statement import statement
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 2 for what the caller has to mend."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(words)
     # A service tells what it does; what is read by a person or a pipe says only what is wrong.
     level = logging.INFO if options.run is _serve else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -116,13 +111,6 @@ def _backfill(options: argparse.Namespace) -> int:
     return 0
 
 
-def _label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[a-zA-Z_]\w*", name) or re.search(r'["\\\n]', value):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a label such as instance=127.0.0.1:9464")
-    return name, value
-
-
 def _urls(options: argparse.Namespace) -> list[str]:
     urls: list[str] = options.sources or os.environ.get("TRACE_SOURCES", "").split()
     if not urls:
@@ -146,57 +134,6 @@ def _aggregate(options: argparse.Namespace) -> Aggregate:
     return Aggregate(time.time, series_limit=options.series_limit, values_a_label=values, label_limits=limits)
 
 
-def _state_home() -> Path:
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "agentgauge"
-
-
-def _file(variable: str) -> Path | None:
-    named = os.environ.get(variable)
-    return Path(named) if named else None
-
-
-def _duration(text: str) -> float:
-    try:
-        return seconds_of(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _zone(text: str) -> str:
-    try:
-        return zone_of(text).key if text else ""
-    except ZoneError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _moment(text: str) -> float:
-    """Return the Unix seconds of a date, in UTC unless it says otherwise, or of a duration ago."""
-    with suppress(ValueError):
-        return time.time() - seconds_of(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither a date such as 2026-11-01 nor a duration") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return int(text)
-
-
-def _label_limit(text: str) -> tuple[str, int]:
-    """Read `50`, `gen_ai_agent_name=50` or `tool.gen_ai_agent_name=50`; the label is empty for all of them."""
-    label, _, number = text.rpartition("=")
-    known = {name for kind, plan in PLANS.items() for own in plan.labels for name in (own, f"{kind}.{own}")}
-    if label and label not in known:
-        names = ", ".join(sorted(name for name in known if "." not in name))
-        raise argparse.ArgumentTypeError(f"'{label}' is not a label of spans; there are {names}")
-    return label, _positive(number)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="agentgauge", description="Turns the traces that LLM agents already write into Prometheus metrics."
@@ -212,11 +149,11 @@ def _parser() -> argparse.ArgumentParser:
         help="such as createagents:///var/traces?name=prod&environment=production&since=30d (default: $TRACE_SOURCES)",
     )
     sources.add_argument(
-        "--series-limit", type=_positive, default=SERIES_LIMIT, metavar="N", help="default: %(default)s"
+        "--series-limit", type=arguments.positive, default=SERIES_LIMIT, metavar="N", help="default: %(default)s"
     )
     sources.add_argument(
         "--label-limit",
-        type=_label_limit,
+        type=arguments.label_limit,
         action="append",
         metavar="[[KIND.]LABEL=]N",
         help=f"values of one label, such as 500, gen_ai_agent_name=50 or tool.gen_ai_agent_name=20; "
@@ -224,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sources.add_argument(
         "--idle-limit",
-        type=_duration,
+        type=arguments.duration,
         default=IDLE_SECONDS,
         metavar="TIME",
         help="a run that nothing is heard of for this long is abandoned; default: 1h",
@@ -232,24 +169,26 @@ def _parser() -> argparse.ArgumentParser:
     sources.add_argument(
         "--prices",
         type=Path,
-        default=_file("AGENTGAUGE_PRICES"),
+        default=arguments.file("AGENTGAUGE_PRICES"),
         metavar="FILE",
         help="YAML of negotiated prices, see docs/prices.md (default: $AGENTGAUGE_PRICES)",
     )
     sources.add_argument(
         "--litellm-prices",
         type=Path,
-        default=_file("AGENTGAUGE_LITELLM_PRICES"),
+        default=arguments.file("AGENTGAUGE_LITELLM_PRICES"),
         metavar="FILE",
         help="table for models that no list has, in LiteLLM's format (default: $AGENTGAUGE_LITELLM_PRICES)",
     )
 
     command = commands.add_parser("serve", parents=[sources], help="follow the stores and answer /metrics")
     command.add_argument("--listen", default="127.0.0.1:9464", metavar="HOST:PORT", help="default: %(default)s")
-    command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")
+    command.add_argument(
+        "--state", type=Path, default=arguments.state_home(), metavar="DIR", help="default: %(default)s"
+    )
     command.add_argument(
         "--zone",
-        type=_zone,
+        type=arguments.zone,
         default=os.environ.get("AGENTGAUGE_ZONE", ""),
         metavar="ZONE",
         help="whose calendar days the ledger is kept by, such as Europe/Berlin (default: $AGENTGAUGE_ZONE, else UTC)",
@@ -267,14 +206,14 @@ def _parser() -> argparse.ArgumentParser:
     target.add_argument("--openmetrics", type=Path, metavar="DIR", help="files for promtool, one a block")
     command.add_argument(
         "--label",
-        type=_label,
+        type=arguments.label,
         action="append",
         metavar="NAME=VALUE",
         help="as the scrape sets them, so that past and present are one curve; default: job=agentgauge",
     )
     command.add_argument(
         "--from",
-        type=_moment,
+        type=arguments.moment,
         default=0.0,
         dest="since",
         metavar="TIME",
@@ -282,16 +221,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--to",
-        type=_moment,
+        type=arguments.moment,
         default=math.inf,
         dest="until",
         metavar="TIME",
         help="as --from: when Prometheus began to scrape the exporter, if it did; default: the end",
     )
-    command.add_argument("--step", type=_duration, metavar="TIME", help="default: 5m, finer in the last day")
+    command.add_argument("--step", type=arguments.duration, metavar="TIME", help="default: 5m, finer in the last day")
     command.set_defaults(run=_backfill)
     command = commands.add_parser("ledger", help="print what was spent by day, agent, model and source")
-    command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")
+    command.add_argument(
+        "--state", type=Path, default=arguments.state_home(), metavar="DIR", help="default: %(default)s"
+    )
     command.add_argument("--by", choices=("day", "month"), default="day", help="default: %(default)s")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", dest="form", const="csv", help="for a spreadsheet")
@@ -304,7 +245,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "sources", nargs="*", metavar="SOURCE_URL", help="as they are served (default: $TRACE_SOURCES)"
     )
-    command.add_argument("--state", type=Path, default=_state_home(), metavar="DIR", help="default: %(default)s")
+    command.add_argument(
+        "--state", type=Path, default=arguments.state_home(), metavar="DIR", help="default: %(default)s"
+    )
     command.set_defaults(run=_reconcile)
     command = commands.add_parser("demo", help="write lifelike traces")
     demo.add_arguments(command)

@@ -452,7 +452,7 @@ def test_a_server_that_asks_for_hours_is_not_asked_again_and_stops_nobody(header
         assert "rate limited for another 7" in batch.problem
         assert batch.more  # else half of its history would be taken for all
         assert len(project.requests) == asked
-        assert 7000 < found.reader._pause_until - time.monotonic() <= 7201
+        assert 7000 < found.reader._patience.until - time.monotonic() <= 7201
 
 
 def test_a_short_pause_is_the_budget_at_work_and_no_trouble() -> None:
@@ -477,9 +477,9 @@ def test_the_last_request_of_a_window_is_refused_already_and_what_is_left_is_tol
         assert found.reader.gauges()["agentgauge_source_rate_limit_remaining"] == 3
         for _ in range(6):
             ids += found.on(polls=4).ids
-            if found.reader._pause_until > time.monotonic():
+            if found.reader._patience.until > time.monotonic():
                 clock.at += 61
-                found.reader._pause_until = 0.0
+                found.reader._patience.until = 0.0
         assert ids == ["obs-1"]
 
 
@@ -615,7 +615,7 @@ def _newer_surface() -> Surface:
 
 def _wait_out(found: Reading) -> None:
     """The pause after a failure is over."""
-    found.reader._pause_until = 0.0
+    found.reader._patience.until = 0.0
 
 
 def _window(request: Request) -> tuple[float, float]:

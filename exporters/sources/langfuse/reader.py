@@ -13,16 +13,12 @@ from exporters.sources import Batch, SourceError
 from exporters.sources.langfuse import surfaces, walks
 from exporters.sources.langfuse.client import Client, RefusedError
 from exporters.sources.langfuse.memory import Memory
+from exporters.sources.langfuse.patience import Patience
 from exporters.sources.langfuse.rows import Row, observation_of, score_of
 from exporters.sources.langfuse.surfaces import List, Page, Surface
 from exporters.sources.langfuse.traces import Traces
 from exporters.sources.langfuse.walks import TIERS, Stream, Tier, Walk
 
-# A pause up to this is the budget of a rate limit at work, whose window is a minute; a longer one is told.
-_SHORT_PAUSE = 65.0
-_LONGEST_PAUSE = 300.0
-# Failures in a row that are tried again at once, before the source is said to be down.
-_RETRIES = 2
 _OLDEST = 12 * 365 * 86400.0
 _DRIFTS = 3
 
@@ -63,10 +59,7 @@ class Project:
         self._drifts = 0
         self._limits: dict[List, int] = {}
         self._due = 0.0
-        # Until when nothing is asked, on the monotonic clock, and why, where that is a trouble.
-        self._pause_until = 0.0
-        self._problem = ""
-        self._failures = 0
+        self._patience = Patience()
 
     def seek(self, cursor: Mapping[str, bytes]) -> None:
         """Go to a committed cursor. One of another host makes every poll fail: the keys are not for this one."""
@@ -94,17 +87,20 @@ class Project:
         """Read a page. A pause that the server asks for is kept without asking it again. Raises SourceError."""
         if self._mismatch:
             raise SourceError(self._mismatch)
-        pause = self._pause_until - time.monotonic()
-        if pause > 0 and self._problem and not self._settings.follows:
-            raise SourceError(self._problem)
-        if pause > 0 or self._closed.is_set():
-            self._closed.wait(min(max(pause, 0.0), 1.0))
-            return Batch([], {}, more=True, problem=self._problem)
+        pause, problem = self._patience.left, self._patience.problem
+        if pause and problem and not self._settings.follows:
+            raise SourceError(problem)
+        if pause or self._closed.is_set():
+            self._closed.wait(min(pause, 1.0))
+            return Batch([], {}, more=True, problem=problem)
         try:
             batch = self._read()
         except RefusedError as refusal:
-            return self._refused(refusal)
-        self._failures, self._problem = 0, ""
+            if refusal.kind == "absent":
+                self._surface = None  # another version by now: look again what it has
+            problem = self._patience.refused(refusal)
+            return Batch([], {}, more=True, problem=problem, retries=1)
+        self._patience.answered()
         return batch
 
     def backlog(self) -> int:
@@ -295,23 +291,6 @@ class Project:
 
     def _ask(self, asked: surfaces.Asked, page: str) -> Page:
         return surfaces.parse(self._client.get(*asked), page)
-
-    def _refused(self, refusal: RefusedError) -> Batch:
-        """Pause as long as is asked for, or a little longer each time. Raises SourceError for what is to be told."""
-        if refusal.kind == "limited":
-            self._pause_until = time.monotonic() + refusal.seconds
-            self._problem = str(refusal) if refusal.seconds > _SHORT_PAUSE else ""
-            return Batch([], {}, more=True, problem=self._problem, retries=1)
-        self._failures += 1
-        retried = refusal.kind == "trouble" and self._failures <= _RETRIES
-        pause = 0.25 * 2**self._failures if retried else min(2.0 ** (self._failures - 1), _LONGEST_PAUSE)
-        self._pause_until = time.monotonic() + pause
-        if retried:
-            return Batch([], {}, more=True, retries=1)
-        if refusal.kind == "absent":
-            self._surface = None  # another version by now: look again what it has
-        self._problem = str(refusal)
-        raise SourceError(self._problem)
 
     def _parts(self) -> dict[str, bytes]:
         return {name: _encode_stream(stream) for name, stream in self._streams.items()}
