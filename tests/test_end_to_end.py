@@ -40,6 +40,8 @@ EMPTY = {
     "cache_share": "createagents does not record how much of its input came from a cache",
     "bad_records_by_reason": "the demo writes no record that cannot be used",
     "label_overflow": "the demo has few names",
+    "source_backlog_records": "createagents writes files, and the demo's backlog is bytes",
+    "rate_limit_used": "files have no rate limit",
     "invalid_usage_by_reason": "the demo writes no usage that cannot be right",
 }
 MODEL = "gen_ai_request_model"

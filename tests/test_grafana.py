@@ -116,7 +116,7 @@ def asked(query: str) -> Iterator[tuple[str, set[str]]]:
     for series, inside in re.findall(r"([a-zA-Z_:][\w:]*)\{([^{}]*)\}", bare):
         yield series, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside))
     # A series without braces stands where a window or an operator follows, not a parenthesis.
-    named = re.sub(r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\b(?:by|on) \([^)]*\)", " ", bare)
+    named = re.sub(r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\boffset \w+|\b(?:by|on) \([^)]*\)", " ", bare)
     for name in re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", named):
         if name not in ("or", "and", "unless"):
             yield name, set()
@@ -147,7 +147,7 @@ def test_stale_and_left_over_files_are_named_and_then_mended(tmp_path, monkeypat
     assert build.main(["--check"]) == 0
 
 
-def test_seven_dashboards_are_committed():
+def test_these_dashboards_are_committed():
     assert {page["uid"]: page["title"] for page in COMMITTED.values()} == {
         "agents-overview": "Agents / Overview",
         "agents-cost": "Agents / Cost",
@@ -155,6 +155,7 @@ def test_seven_dashboards_are_committed():
         "agents-agents": "Agents / Agents",
         "agents-tools": "Agents / Tools",
         "agents-errors": "Agents / Errors",
+        "agents-anomalies": "Agents / Anomalies",
         "agents-exporter-health": "Agents / Exporter health",
     }
     assert all(name == page["uid"] for name, page in COMMITTED.items())
@@ -331,7 +332,7 @@ def test_lines_ask_for_a_range_with_the_window_of_its_step():
 
 
 def test_a_gauge_has_no_window_and_is_drawn_as_finely_as_the_screen():
-    one = panel("agents-exporter-health", "Backlog by source")
+    one = panel("agents-exporter-health", "Backlog in bytes by source")
     assert one["targets"][0]["expr"] == 'sum by (source) (agentgauge_source_backlog_bytes{source=~"$source"})'
     assert "interval" not in one["targets"][0]
     assert "maxDataPoints" not in one

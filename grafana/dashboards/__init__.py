@@ -1,6 +1,7 @@
 """The dashboards, in the order in which people meet them."""
 
 from grafana.dashboards.agents import AGENTS
+from grafana.dashboards.anomalies import ANOMALIES
 from grafana.dashboards.cost import COST
 from grafana.dashboards.errors import ERRORS
 from grafana.dashboards.exporter_health import EXPORTER_HEALTH
@@ -8,4 +9,4 @@ from grafana.dashboards.models import MODELS
 from grafana.dashboards.overview import OVERVIEW
 from grafana.dashboards.tools import TOOLS
 
-DASHBOARDS = (OVERVIEW, COST, MODELS, AGENTS, TOOLS, ERRORS, EXPORTER_HEALTH)
+DASHBOARDS = (OVERVIEW, COST, MODELS, AGENTS, TOOLS, ERRORS, ANOMALIES, EXPORTER_HEALTH)

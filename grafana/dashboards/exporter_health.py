@@ -20,10 +20,10 @@ EXPORTER_HEALTH = Dashboard(
             )
         ),
         Row(title="Up", entries=("exporter_up", "source_up", "state_up")),
-        Row(title="Behind", entries=("source_lag_by_source", "source_backlog", "open_runs")),
-        Row(title="Reading", entries=("records_by_source", "spans_by_kind", "bad_records_by_reason")),
+        Row(title="Behind", entries=("source_lag_by_source", "source_backlog", "source_backlog_records")),
+        Row(title="Reading", entries=("records_by_source", "open_runs", "bad_records_by_reason")),
         Row(title="Trust", entries=("reconcile_drift", "invalid_usage_by_reason")),
-        Row(title="Speed", entries=("poll_duration", "commit_duration")),
+        Row(title="Speed", entries=("rate_limit_used", "commit_duration")),
         Row(title="Use of resources", entries=("exporter_memory", "exporter_cpu", "label_overflow")),
     ),
 )

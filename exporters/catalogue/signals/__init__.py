@@ -1,7 +1,7 @@
 """SIGNALS: the questions people ask, each as one PromQL expression with its meaning, limit and remedy."""
 
 from exporters.catalogue.model import Signal
-from exporters.catalogue.signals import cost, exporter, models, runs, tokens, tools
+from exporters.catalogue.signals import cost, exporter, loops, models, runs, tokens, tools
 
 
 def _by_name(*signals: Signal) -> dict[str, Signal]:
@@ -16,6 +16,7 @@ def _by_name(*signals: Signal) -> dict[str, Signal]:
 SIGNALS: dict[str, Signal] = _by_name(
     *runs.RUNS,
     *runs.AGENT_COLUMNS,
+    *loops.LOOPS,
     *models.INFERENCE,
     *models.MODEL_COLUMNS,
     *tokens.TOKENS,

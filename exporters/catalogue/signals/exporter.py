@@ -102,13 +102,50 @@ EXPORTER = (
     ),
     Signal(
         name="source_backlog",
-        title="Backlog by source",
+        title="Backlog in bytes by source",
         unit="bytes",
         expr="sum by (source) (agentgauge_source_backlog_bytes{$where})",
-        means="Bytes of the store that are still to be read.",
+        means="Bytes of the store that are still to be read, where it is files.",
         by=("source",),
         over="now",
-        empty="No exporter answers",
+        empty="No store is files",
+    ),
+    Signal(
+        name="source_backlog_records",
+        title="Backlog in records by source",
+        unit="short",
+        expr="sum by (source) (agentgauge_source_backlog_records{$where})",
+        means="Records of the store that are still to be read, where it is a database or a service.",
+        by=("source",),
+        over="now",
+        decimals=0,
+        empty="No store is a database or a service",
+    ),
+    Signal(
+        name="rate_limit_used",
+        title="Rate limit used by source",
+        unit="percentunit",
+        expr="max by (source) (1 - agentgauge_source_rate_limit_remaining{$where} "
+        "/ (agentgauge_source_rate_limit{$where} > 0))",
+        means="Share of the requests that the store's rate limit allows which are used up, as its last reply said. "
+        "Others who use the same key count in it.",
+        by=("source",),
+        over="now",
+        decimals=0,
+        better="lower",
+        empty="No store has a rate limit",
+        limits=(
+            Limit(
+                says="The rate limit of a trace store is nearly spent.",
+                headline="{} of the rate limit is used",
+                dashboard="agents-exporter-health",
+                above=0.9,
+                clears=0.7,
+                hold="10m",
+                do="Give the exporter a key of its own, because others who use the same key spend the same limit. Then ask the "
+                "store's maker for a higher one, or read a shorter past with `?since=`. Nothing is lost: it reads on when it may.",
+            ),
+        ),
     ),
     Signal(
         name="records_by_source",
@@ -118,15 +155,6 @@ EXPORTER = (
         means="Records read per second.",
         by=("source",),
         decimals=1,
-    ),
-    Signal(
-        name="spans_by_kind",
-        title="Spans per second by kind",
-        unit="short",
-        expr="sum by (kind) (rate(agentgauge_spans_total{$where}[$window]))",
-        means="Spans counted per second: model calls, tool calls and runs.",
-        by=("kind",),
-        view="stacked",
     ),
     Signal(
         name="bad_records_by_reason",
@@ -184,6 +212,20 @@ EXPORTER = (
         by=("source",),
         over="now",
         decimals=0,
+        limits=(
+            Limit(
+                says="Runs are begun and do not end.",
+                headline="{} runs are open",
+                dashboard="agents-exporter-health",
+                above=20.0,
+                hold="15m",
+                # Three times as many as there were on average the day before, and not for a moment only.
+                when="sum by (source) (min_over_time(agentgauge_open_runs{$where}[1h])) "
+                "> 3 * sum by (source) (avg_over_time(agentgauge_open_runs{$where}[1d] offset 1h))",
+                do="See whether the agents' processes were killed or wait for a tool that does not answer. Runs that nothing "
+                "is heard of for the idle limit are closed as abandoned, and counted as failed.",
+            ),
+        ),
     ),
     Signal(
         name="series_used",
@@ -218,16 +260,18 @@ EXPORTER = (
         by=("label",),
         better="lower",
         empty="No overflow",
-    ),
-    Signal(
-        name="poll_duration",
-        title="Batch duration",
-        unit="s",
-        expr=quantiles("agentgauge_poll_duration_seconds"),
-        means="Time to read, pair and commit one batch of a store.",
-        by=("stat",),
-        colours=QUANTILES,
-        empty="No exporter answers",
+        limits=(
+            Limit(
+                says="Label values are past their budget and counted as 'other'.",
+                headline="{} spans an hour are counted as 'other'",
+                dashboard="agents-exporter-health",
+                above=0.0,
+                window="1h",
+                hold="5m",
+                do="Run `agentgauge check` on the source: it lists the values of each label. Mend names that carry an id, or "
+                "raise the budget with --label-limit LABEL=N or --series-limit. Totals stay right; only the split is lost.",
+            ),
+        ),
     ),
     Signal(
         name="commit_duration",
