@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from exporters.catalogue.signals import SIGNALS
-from grafana.build import FOLDER
+from grafana.build import BOARDS
 from grafana.dashboard import Dashboard, Row
 from grafana.panels.document import document
 
 Json = dict[str, Any]
 
-COMMITTED: dict[str, Json] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+COMMITTED: dict[str, Json] = {path.stem: json.loads(path.read_text()) for path in sorted(BOARDS.glob("*.json"))}
 CARDS = {signal.title for signal in SIGNALS.values() if signal.view == "stat"}
 
 # CRC-32 of the name, as gzip writes it (`printf %s runs | gzip -c | tail -c8 | od -An -tu4 -N4`), less 2147483647
