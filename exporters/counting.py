@@ -64,8 +64,7 @@ class Counting:
             for reason, count in reasons.items():
                 totals.count(name, "agentgauge_bad_records", reason, count)
         # What waits of the backlog is a part of it: counted after the source was caught up, it were a burst.
-        behind = batch.more or (settling is not None and settling.behind)
-        catches_up = not behind and name not in totals.caught_up
+        catches_up = name not in totals.caught_up and not (batch.more or (settling is not None and settling.behind))
         if catches_up:
             totals.catch_up(name)
         waits = settling is not None and settling.changed
