@@ -33,8 +33,7 @@ def main(words: Sequence[str] | None = None) -> int:
     level = logging.INFO if options.run is _serve else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
-    # Looking for cycles among what was loaded, and every 700 objects, took a twentieth of the time. Spans have none.
-    gc.freeze()
+    # To look for cycles whenever there are 700 objects more took a twentieth of the time; spans have none.
     gc.set_threshold(10_000, 20, 50)
     try:
         code: int = options.run(options)

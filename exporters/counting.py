@@ -115,7 +115,7 @@ class Counting:
             self._aggregate.add(name, spans)
             if day:
                 self._ledger.take(day, self._aggregate.changed)
-        kinds = Counter(span.kind for span in outcome.ended if not span.usage_only)
+        kinds = Counter([span.kind for span in outcome.ended if not span.usage_only])
         for kind, count in kinds.items():
             self._aggregate.count(name, "agentgauge_spans", kind, count)
         for metric, count in (

@@ -13,9 +13,8 @@ from exporters.trace import (
     fill_run,
     run_above,
     take_over,
-    tokens_of,
 )
-from exporters.tree import Group
+from exporters.tree import Group, has_usage
 
 
 def count_settled(groups: Iterable[Group], traces: OpenTraces, price: Callable[[Span], None], now: float) -> Outcome:
@@ -48,18 +47,20 @@ def _trace_of(group: Group, traces: OpenTraces, before: float) -> OpenTrace:
 
 def _count(group: Group, trace: OpenTrace, price: Callable[[Span], None], outcome: Outcome) -> None:
     """Count what of a group had not been counted before."""
+    counted, adrift = trace.counted, group.adrift
     for span in group.spans:
-        span_id = span.span_id
-        if span_id in trace.counted:
-            outcome.repeated += span.ended and span.kind != "part"
+        span_id, kind = span.span_id, span.kind
+        if span_id in counted:
+            outcome.repeated += span.ended and kind != "part"
             continue
         if not span.ended:
             trace.runs[span_id] = OpenRun(span)
-        elif span.kind == "run":
+        elif kind == "run":
             _settle_run(price, trace, span, outcome)
-        elif span.kind != "part":
+        elif kind != "part":
             _settle_call(price, trace, span, outcome)
-        outcome.adrift += span.ended and span.kind != "part" and span_id in group.adrift
+        if adrift:
+            outcome.adrift += span.ended and kind != "part" and span_id in adrift
         below = trace.missing.pop(span_id, None) if trace.missing else None
         if below is not None:
             take_over(trace.runs.get(span_id) or run_above(trace, span), below)
@@ -71,18 +72,20 @@ def _settle_call(price: Callable[[Span], None], trace: OpenTrace, span: Span, ou
     if span.kind == "score":
         outcome.ended.append(span)
         return
-    run = run_above(trace, span)
-    span.agent = span.agent or run.span.agent
+    run = trace.runs.get(span.parent_id) or run_above(trace, span)
+    if not span.agent:
+        span.agent = run.span.agent
     outcome.wrappers += span.usage_only
     if span.kind == "tool":
         run.tool_calls += 1
     else:
-        used = tokens_of(span) is not None or span.cost is not None
+        used = has_usage(span)
         if span.usage_only and not used:
             return
         price(span)
         add_usage(trace, run, span)
-        run.has_usage = run.has_usage or used
+        if used:
+            run.has_usage = True
         run.inference_calls += not span.usage_only
     outcome.ended.append(span)
 

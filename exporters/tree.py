@@ -1,7 +1,7 @@
 """Trees of spans: what those above a span say, which calls only wrap others, and in which order they count."""
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 
 import msgspec
@@ -9,8 +9,7 @@ import msgspec
 from exporters.span import Kind, Span
 
 
-@dataclass(slots=True)
-class Group:
+class Group(msgspec.Struct):
     """Spans of one trace that are counted together: runs begin, calls in the order of time, runs end.
 
     The parent of each is the run of this group that it belongs to, or the span above it that has not
@@ -20,8 +19,8 @@ class Group:
 
     trace_id: str
     spans: list[Span]
-    adrift: set[str] = field(default_factory=set)
-    amended: set[str] = field(default_factory=set)
+    adrift: set[str] = set()
+    amended: set[str] = set()
 
 
 class Link(msgspec.Struct, array_like=True, gc=False):
@@ -89,16 +88,17 @@ def settle(trace_id: str, spans: dict[str, Span], known: Known, awaited: Contain
 
 
 def _remember(spans: dict[str, Span], known: Known) -> None:
-    for span in spans.values():
-        if not span.parent_id and span.kind != "score":
-            known.root = known.root or span.span_id
+    links, root = known.links, known.root
+    if not root:
+        roots = [span_id for span_id, span in spans.items() if not span.parent_id and span.kind != "score"]
+        root = known.root = roots[0] if roots else ""
     for span_id, span in spans.items():
-        before = known.links.get(span_id)
+        before = links.get(span_id)
         if before is not None and before.kind == "inference" and not before.counted:
             known.inner[span_id] = before.used
-        known.links[span_id] = Link(
+        links[span_id] = Link(
             span.kind,
-            known.root if span.kind == "score" and not span.parent_id else span.parent_id,
+            span.parent_id or (root if span.kind == "score" else ""),
             span.agent,
             span.agent_version,
             span.environment,
@@ -230,7 +230,7 @@ def has_usage(span: Span) -> bool:
 def _in_order(
     trace_id: str, spans: dict[str, Span], above: dict[str, Above], known: Known, awaited: Container[str]
 ) -> Group:
-    outermost = _outermost(spans, above) if any(up.missing for up in above.values()) else ""
+    outermost = _outermost(spans, above) if any([up.missing for up in above.values()]) else ""
     group = Group(trace_id, [])
     runs: list[Span] = []
     lost_runs: list[Span] = []

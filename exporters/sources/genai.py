@@ -161,8 +161,10 @@ def _put_call(span: Span, operation: str, found: Described, said: Mapping[str, A
         asked = _MODEL.search(str(said["parameters"]))
         span.model = text(asked[1]) if asked else span.model
     span.provider = _provider(text(said.get("provider")))
-    span.agent_version = text(said.get("agent_version"))
-    span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))
+    if "agent_version" in said:
+        span.agent_version = text(said["agent_version"])
+    if "prompt" in said or "prompt_version" in said:
+        span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))
     span.time_to_first_chunk = _first_chunk(found.start, said)
     span.streaming = span.time_to_first_chunk is not None or said.get("streaming") in _YES
     put_usage(span, said)

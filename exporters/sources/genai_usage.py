@@ -12,23 +12,14 @@ from exporters.span import Span
 def put_usage(span: Span, said: Mapping[str, Any]) -> None:
     """Fill in tokens and cost from facts by the names of `genai_names`. Raises RecordError."""
     try:
-        _put_usage(span, said)
+        details = _object(said["usage_details"]) if "usage_details" in said else None
+        if details:
+            _put_details(span, details)
+        else:
+            _put_tokens(span, said)
+        span.cost = _cost(span, said)
     except OutOfRangeError:
         raise RecordError("out_of_range") from None
-
-
-def _put_usage(span: Span, said: Mapping[str, Any]) -> None:
-    details = _object(said["usage_details"]) if "usage_details" in said else None
-    if details:
-        _put_details(span, details)
-    else:
-        span.cache_read_tokens = count(said.get("cache_read"))
-        span.cache_write_tokens = count(said.get("cache_write"))
-        span.reasoning_tokens = count(said.get("reasoning"))
-        _put_tokens(
-            span, count(said.get("input_tokens")), count(said.get("output_tokens")), count(said.get("total_tokens"))
-        )
-    span.cost = _cost(span, said)
 
 
 def _put_details(span: Span, details: Mapping[str, Any]) -> None:
@@ -58,8 +49,17 @@ _GIVEN = ("prompt_tokens", "input_tokens", "input")
 _TAKEN = ("completion_tokens", "output_tokens", "output")
 
 
-def _put_tokens(span: Span, given: int | None, taken: int | None, total: int | None) -> None:
-    """Set input and output, of which one may follow from the total, or the total when both are unknown."""
+def _put_tokens(span: Span, said: Mapping[str, Any]) -> None:
+    """Set input and output, of which one may follow from the total, or the total when both are unknown, and
+    parts of them."""
+    if "cache_read" in said:
+        span.cache_read_tokens = count(said["cache_read"])
+    if "cache_write" in said:
+        span.cache_write_tokens = count(said["cache_write"])
+    if "reasoning" in said:
+        span.reasoning_tokens = count(said["reasoning"])
+    given, taken = count(said.get("input_tokens")), count(said.get("output_tokens"))
+    total = count(said["total_tokens"]) if "total_tokens" in said else None
     if total is not None and (given is None or taken is None):
         if given is None and taken is None:
             span.unsplit_tokens = total

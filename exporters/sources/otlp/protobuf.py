@@ -6,6 +6,7 @@ opentelemetry-proto's trace.proto, common.proto and resource.proto; a tag below 
 type (protobuf.dev/programming-guides/encoding).
 """
 
+from struct import Struct
 from typing import Any
 
 from exporters.sources.genai import Described
@@ -22,6 +23,10 @@ _REMEMBERED = 16_384
 # The attributes of a span that say something; others are passed over.
 _FACTS = {name.encode(): fact for name, fact in FACTS.items()}
 _NOTHING: dict[str, Any] = {}
+# How nearly every span begins, for fields are written in their order: trace_id, span_id, parent_span_id, and
+# the tag and the length of its name; and what stands behind that: kind, start_time_unix_nano, end_time_unix_nano.
+_HEAD = Struct("<H16sH8sH8sBB")
+_TIMES = Struct("<BBBQBQ")
 
 Memory = dict[bytes, tuple[str, int, Any]]
 
@@ -62,34 +67,50 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
 ) -> Described:
     trace_id = span_id = parent_id = name = message = ""
     began = ended = code = 0
-    # What the attributes say, as `sorted_out` makes it of them.
+    # What the attributes say, as `sorted_out` makes it of them, and the places that are not the first.
     said: dict[str, Any] = {}
     places: dict[str, int] = {}
     events: list[Any] = []
+    if at + 128 < end:
+        of_trace, trace, of_span, own, of_parent, parent, of_name, size = _HEAD.unpack_from(data, at)
+        if of_trace == 0x100A and of_span == 0x0812 and of_parent == 0x0822 and of_name == 0x2A and size < 0x40:
+            trace_id, span_id, parent_id = trace.hex(), own.hex(), parent.hex()
+            at += 40 + size
+            name = text(data, at - size, at)
+            of_kind, kind, of_start, began, of_end, ended = _TIMES.unpack_from(data, at)
+            if of_kind == 0x30 and kind < 0x80 and of_start == 0x39 and of_end == 0x41:
+                at += 20
+            else:
+                began = ended = 0
     while at < end:
         tag = data[at]
-        begin = at + 2
         if tag == 0x4A:  # 9: attributes
             size = data[at + 1]
-            if size > 0x7F:
-                size, begin = varint(data, at + 1)
-            at = begin + size
-            if at > end:
-                raise ValueError
-            raw = data[begin:at] if size < _SHORT else b""
-            known = memory.get(raw)
+            begin = at + 2
+            if size < _SHORT:
+                # One that goes on behind the span ends further down, as what is no message.
+                at = begin + size
+                known = memory.get(data[begin:at])
+            else:
+                if size > 0x7F:
+                    size, begin = varint(data, at + 1)
+                at = begin + size
+                known = None
             if known is None:
                 if data[begin + 2 : begin + 2 + data[begin + 1]] not in _FACTS:
                     continue
                 known = _fact(data, begin, at)
                 if known is None:
                     continue
-                if raw and len(memory) < _REMEMBERED:
-                    memory[raw] = known
+                if size < _SHORT and len(memory) < _REMEMBERED:
+                    memory[data[begin:at]] = known
             fact, place, value = known
-            if fact not in said or place < places[fact]:
+            if fact not in said:
                 said[fact] = value
-                places[fact] = place
+                if place:
+                    places[fact] = place
+            elif place < places.get(fact, 0):
+                said[fact], places[fact] = value, place
         elif tag == 0x39:  # 7, fixed64: start_time_unix_nano
             began = int.from_bytes(data[at + 1 : at + 9], "little")
             at += 9
@@ -103,7 +124,7 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
         elif tag & 7 != 2 or not 8 < tag < 0x80:
             at = skip(data, at)
         else:
-            size = data[at + 1]
+            size, begin = data[at + 1], at + 2
             if size > 0x7F:
                 size, begin = varint(data, at + 1)
             at = begin + size
