@@ -230,7 +230,7 @@ def has_usage(span: Span) -> bool:
 def _in_order(
     trace_id: str, spans: dict[str, Span], above: dict[str, Above], known: Known, awaited: Container[str]
 ) -> Group:
-    outermost = _outermost(spans, above) if any([up.missing for up in above.values()]) else ""
+    outermost = _outermost(spans, above) if any(up.missing for up in above.values()) else ""
     group = Group(trace_id, [])
     runs: list[Span] = []
     lost_runs: list[Span] = []

@@ -77,7 +77,7 @@ def read(value: AnyValue, depth: int = 0) -> Any:
 
 @given(st.lists(SPANS, max_size=4), st.dictionaries(NAMES, VALUES, max_size=3))
 def test_protobuf_is_read_as_the_bindings_read_it(spans: list[Span], resource: dict[str, Any]) -> None:
-    found = protobuf.decode(body(*spans, resource=resource), {})
+    found = list(protobuf.decode(body(*spans, resource=resource), {}))
 
     assert len(found) == len(spans)
     for ours, theirs in zip(found, spans, strict=True):
@@ -179,7 +179,7 @@ def test_protobuf_that_cannot_be_is_malformed(sent: bytes) -> None:
     with pytest.raises(DecodeError):
         ExportTraceServiceRequest.FromString(sent)
     with pytest.raises(RecordError, match="protobuf"):
-        protobuf.decode(sent, {})
+        list(protobuf.decode(sent, {}))
 
 
 # JSON, strict and lenient.

@@ -6,6 +6,7 @@ opentelemetry-proto's trace.proto, common.proto and resource.proto; a tag below 
 type (protobuf.dev/programming-guides/encoding).
 """
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Any
 
@@ -31,35 +32,38 @@ _TIMES = Struct("<BBBQBQ")
 Memory = dict[bytes, tuple[str, int, Any]]
 
 
-def decode(data: bytes, memory: Memory) -> list[Described]:
-    """Return the spans of an ExportTraceServiceRequest; `memory` is for the requests after it.
+def decode(data: bytes, memory: Memory) -> Iterator[Described]:
+    """Yield the spans of an ExportTraceServiceRequest; `memory` is for the requests after it.
 
-    Raises RecordError when the bytes are none.
+    Raises RecordError when the bytes are none, also behind spans that were good.
     """
     if len(memory) >= _REMEMBERED:
         memory.clear()
-    found: list[Described] = []
+    number = 0
     try:
         for tag, begin, stop in fields(data, 0, len(data)):
-            if tag == 0x0A:  # resource_spans
-                _resource_spans(data, begin, stop, found, memory)
+            if tag != 0x0A:  # resource_spans
+                continue
+            for described in _resource_spans(data, begin, stop, memory):
+                if number == SPANS:
+                    raise RecordError("too_many_spans")
+                number += 1
+                yield described
     except (IndexError, ValueError, OverflowError):
         raise RecordError("protobuf") from None
-    return found
 
 
-def _resource_spans(data: bytes, at: int, end: int, found: list[Described], memory: Memory) -> None:
-    # Its spans hold on to it, so that it may also come after them.
+def _resource_spans(data: bytes, at: int, end: int, memory: Memory) -> Iterator[Described]:
+    # Read before its spans, although it may also come after them.
     resource: dict[str, Any] = {}
     for tag, begin, stop in fields(data, at, end):
         if tag == 0x0A:  # resource
             attributes_of(data, begin, stop, 0x0A, resource)
-        elif tag == 0x12:  # scope_spans
+    for tag, begin, stop in fields(data, at, end):
+        if tag == 0x12:  # scope_spans
             for inner, first, last in fields(data, begin, stop):
                 if inner == 0x12:  # spans
-                    if len(found) == SPANS:
-                        raise RecordError("too_many_spans")
-                    found.append(_span(data, first, last, resource, memory))
+                    yield _span(data, first, last, resource, memory)
 
 
 def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each field takes its time
