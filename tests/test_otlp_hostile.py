@@ -38,7 +38,7 @@ SPANS = st.builds(
     Span,
     trace_id=st.just(TRACE) | st.binary(max_size=20),
     span_id=st.binary(min_size=8, max_size=8) | st.binary(max_size=12),
-    parent_span_id=st.binary(max_size=8),
+    parent_span_id=st.binary(min_size=8, max_size=8) | st.binary(max_size=8),
     name=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
     kind=st.integers(0, 5),
     flags=st.integers(0, 2**32 - 1),
@@ -180,6 +180,15 @@ def test_protobuf_that_cannot_be_is_malformed(sent: bytes) -> None:
         ExportTraceServiceRequest.FromString(sent)
     with pytest.raises(RecordError, match="protobuf"):
         list(protobuf.decode(sent, {}))
+
+
+def test_good_spans_in_front_of_what_cannot_be_are_not_taken() -> None:
+    taken = Body(PROTOBUF, body(call(1)) + b"\x0c")
+
+    found = bodies([taken, Body(PROTOBUF, body(call(1)))])
+
+    assert (found.records, len(found.spans), found.bad) == (2, 1, {"protobuf": 1})
+    assert (bool(taken.malformed), taken.rejected) == (True, {"protobuf": 1})
 
 
 # JSON, strict and lenient.
