@@ -1,7 +1,7 @@
 """Where spans of tree-shaped stores wait for the rest of their trace, until what stands above them is known."""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, inf
 
 import msgspec
