@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 PY := .venv/bin/python
 BUILDERS := exporters.catalogue.build prometheus.build grafana.build
 # Programs that tests start, each of a Debian package that exporters/stack/debian.py knows. Prometheus brings promtool.
-PROGRAMS := prometheus chromium nginx strace postgres
+PROGRAMS := prometheus prometheus-alertmanager chromium nginx strace postgres
 
 .DEFAULT_GOAL := check
 .PHONY: check build test up down status logs bench screenshots

@@ -1,4 +1,4 @@
-"""Writes Prometheus' rules from the catalogue: `python -m prometheus.build`, `--check` to compare only."""
+"""Writes what Prometheus and Alertmanager read: `python -m prometheus.build`, `--check` to compare only."""
 
 import sys
 from collections.abc import Iterator
@@ -13,8 +13,10 @@ from exporters.catalogue.metrics import METRICS, labels_by_series
 from exporters.catalogue.model import Metric, fill
 from exporters.catalogue.records import RECORDS
 from exporters.catalogue.signals import SIGNALS
+from prometheus.routes import PORTAL, configuration, message_templates
 
 RULES = ROOT / "prometheus" / "rules"
+ALERTMANAGER = ROOT / "prometheus" / "alertmanager"
 WINDOW = "5m"  # the window that the recorded names end in
 Rule = dict[str, Any]
 
@@ -117,8 +119,28 @@ def _derived() -> dict[Path, str]:
     }
 
 
+_YOURS = """\
+# `make up` starts an Alertmanager with this file, made fit: ways out that are not set are left out. To use it in
+# one of your own, take out what you do not want, and put in your channels, addresses and the portal's address
+# (templates/portal.tmpl). docs/alerts.md tells more. Paths are relative to this file, but for api_url_file.
+"""
+
+
+def _alertmanager() -> dict[Path, str]:
+    """Return Alertmanager's configuration and the templates that it names."""
+    routes = yaml.dump(
+        configuration(alerts(SIGNALS.values())), Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True
+    )
+    notice = _NOTICE.replace("exporters/catalogue/signals/", "exporters/catalogue/ and prometheus/routes.py")
+    return {
+        ALERTMANAGER / "alertmanager.yml": notice + _YOURS + routes,
+        ALERTMANAGER / "templates" / "messages.tmpl": message_templates(),
+        ALERTMANAGER / "templates" / "portal.tmpl": PORTAL,
+    }
+
+
 def files() -> dict[Path, str]:
-    """Return every rule file with its text."""
+    """Return every file with its text."""
     off = (
         "# The names of the conventions up to v1.41, for boards that still ask for them. Off by default, because it\n"
         "# stores these histograms twice: to switch it on, add `rules/compat/*.yml` to rule_files in prometheus.yml.\n"
@@ -129,6 +151,7 @@ def files() -> dict[Path, str]:
         **_derived(),
         RULES / "agentgauge.alerts.yml": page("agentgauge.alerts", "1m", alert_rules()),
         RULES / "compat" / "agentgauge.compat.yml": page("agentgauge.compat", "5s", compat_rules(), _NOTICE + off),
+        **_alertmanager(),
     }
 
 

@@ -1,9 +1,13 @@
 """Routes: who is told of which alert, as the configuration of an Alertmanager and the templates of what it says."""
 
-from exporters.catalogue.messages import Link, Links
+from collections.abc import Iterable
+from typing import Any
+
+from exporters.catalogue.alerts import Alert
+from exporters.catalogue.messages import Link, Links, templates
 
 # The address of the portal, which a template of its own says.
-_ROOT = '{{ template "agentgauge.root" }}'
+_ROOT = '{{ template "agentgauge.portal" }}'
 _TAB = _ROOT + '/{{ reReplaceAll "^agents-(overview)?" "" .Annotations.dashboard_uid }}'
 # The portal's pickers that an alert's labels set; not those whose value would make up the whole message.
 _PICKED = '{{ $mark := "?" }}' + "".join(
@@ -26,3 +30,101 @@ LINKS = Links(
     silence=Link(when="$.ExternalURL", url=_SILENCE),
     board=Link(when=".Annotations.dashboard_uid", url=_TAB),
 )
+
+# What `make up` and a reader of the file put their own in place of.
+PORTAL = '{{ define "agentgauge.portal" }}http://127.0.0.1:8501{{ end }}\n'
+_SLACK_URL, _WEBHOOK_URL = "/etc/alertmanager/slack_webhook_url", "http://127.0.0.1:9095/"
+_TO, _FROM, _SMARTHOST = "oncall@example.org", "agentgauge@example.org", "127.0.0.1:25"
+
+# A month of the longest, and a day; Alertmanager has to keep that it told for as long: --data.retention.
+_ONCE = "744h"
+_BUDGETS = "agents-budgets"
+
+Block = dict[str, Any]
+
+
+def message_templates() -> str:
+    """Return the templates of the messages, which ask for the one of the portal's address."""
+    return templates(LINKS)
+
+
+def configuration(alerts: Iterable[Alert]) -> Block:
+    """Return Alertmanager's configuration (https://prometheus.io/docs/alerting/0.25/configuration/).
+
+    One cause is one message. Critical and warning differ in channel, and in how often they are
+    told again; only of what is critical it is told that it has ended. A budget is told of once in its
+    period, so each is a message of its own. Severity `info` is never sent.
+    """
+    budgets = [alert.name for alert in alerts if alert.limit.dashboard == _BUDGETS]
+    once = {"group_by": ["..."], "repeat_interval": _ONCE}
+    routes: list[Block] = [{"receiver": "nobody", "matchers": ['severity="info"']}]
+    for severity, repeat in (("critical", "4h"), ("warning", "24h")):
+        chosen = f'severity="{severity}"'
+        if budgets:
+            among = f'alertname=~"{"|".join(budgets)}"'
+            routes.append({"receiver": severity, "matchers": [chosen, among], **once})
+        routes.append({"receiver": severity, "matchers": [chosen], "repeat_interval": repeat})
+    return {
+        "global": {"smtp_smarthost": _SMARTHOST, "smtp_from": _FROM},
+        "templates": ["templates/*.tmpl"],
+        "route": {
+            "receiver": "warning",
+            "group_by": ["alertname", "severity"],
+            "group_wait": "30s",
+            "group_interval": "5m",
+            "repeat_interval": "24h",
+            "routes": routes,
+        },
+        "inhibit_rules": _INHIBITED,
+        "receivers": [_receiver("critical", ends=True), _receiver("warning", ends=False), {"name": "nobody"}],
+    }
+
+
+# What cannot be trusted while the one above it is down is not told besides. Labels that neither has are equal, so
+# where no exporter is known at all, whose alert has no instance, everything but what has one keeps still.
+_INHIBITED: list[Block] = [
+    {
+        "source_matchers": ['alertname="ExporterUp"'],
+        "target_matchers": ['alertname!="ExporterUp"'],
+        "equal": ["instance"],
+    },
+    {
+        "source_matchers": ['alertname="SourceUp"'],
+        "target_matchers": ['alertname!~"ExporterUp|SourceUp"', 'source!=""'],
+        "equal": ["source"],
+    },
+]
+
+
+def _receiver(severity: str, *, ends: bool) -> Block:
+    return {
+        "name": severity,
+        "slack_configs": [
+            {
+                "api_url_file": _SLACK_URL,
+                "channel": f"#alerts-{severity}",
+                "send_resolved": ends,
+                "title": _said("slack.title"),
+                "text": _said("slack.text"),
+                "color": _said("slack.color"),
+                "fallback": _said("slack.title"),
+                "footer": "Agentgauge · {{ .CommonLabels.alertname }}",
+                "username": "Agentgauge",
+            }
+        ],
+        "email_configs": [
+            {
+                "to": _TO,
+                "send_resolved": ends,
+                "headers": {"Subject": _said("mail.subject")},
+                "text": _said("mail.text"),
+                # Without this, it is Alertmanager's own page, of every label and annotation.
+                "html": "",
+            }
+        ],
+        "webhook_configs": [{"url": _WEBHOOK_URL, "send_resolved": ends}],
+    }
+
+
+def _said(name: str) -> str:
+    return f'{{{{ template "agentgauge.{name}" . }}}}'

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import yaml
 from whole_stack import free_ports, until
+
+from exporters.stack import alerting
+from exporters.stack.settings import load
 
 
 class Slack:
@@ -41,6 +45,11 @@ class Slack:
         """The next message; queue.Empty if none comes in time."""
         return self.posted.get(timeout=seconds)
 
+    def title(self) -> str:
+        """The title of the next message."""
+        (attachment,) = self.message()["attachments"]
+        return str(attachment["title"])
+
     def stop(self) -> None:
         self.server.shutdown()
         self.thread.join()
@@ -59,7 +68,7 @@ class Alertmanager:
             f"--storage.path={data}",
             f"--web.listen-address=127.0.0.1:{port}",
             f"--web.external-url={self.url}",
-            "--cluster.listen-address=",
+            *alerting.FLAGS,
         ]
         self.log = data.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
@@ -78,12 +87,28 @@ class Alertmanager:
     def post(self, alerts: Sequence[Mapping[str, Any]]) -> None:
         requests.post(f"{self.url}/api/v2/alerts", json=alerts, timeout=10).raise_for_status()
 
+    def get(self, what: str, **parameters: str) -> Any:
+        answer = requests.get(f"{self.url}/api/v2/{what}", params=parameters, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
     def kill(self) -> None:
         """End it as a power cut would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(30)
             self.process = None
+
+
+def configured(home: Path, slack: Slack, portal: str = "https://agents.example", **timings: str) -> Path:
+    """What `make up` writes for an Alertmanager that tells Slack, with other timings; return its path."""
+    told = {"AGENTGAUGE_HOME": str(home), "TRACE_SOURCES": "createagents:///nowhere"}
+    settings = load({**told, "SLACK_WEBHOOK_URL": slack.url, "AGENTGAUGE_ROOT_URL": portal})
+    path = alerting.write_configuration(settings)
+    configuration = yaml.safe_load(path.read_text())
+    configuration["route"] |= timings
+    path.write_text(yaml.safe_dump(configuration))
+    return path
 
 
 @contextlib.contextmanager

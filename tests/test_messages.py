@@ -1,16 +1,13 @@
 """What people read when alerts fire and end, filled by a real Alertmanager and compared line by line."""
 
 import html
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from slack_stage import Alertmanager, Slack, alertmanager, slack
-
-from exporters.catalogue.messages import templates
-from prometheus.routes import LINKS
+import yaml
+from slack_stage import Alertmanager, Slack, alertmanager, configured, slack
 
 ROOT = "https://agents.example"
 HOSTILE = '<!channel> & `x` *b* {{ .Labels }} "q"\n\t<https://evil.example|pay>' + "é" * 200
@@ -26,27 +23,15 @@ def receiver() -> Iterator[Slack]:
 def sender(tmp_path_factory: pytest.TempPathFactory, receiver: Slack) -> Iterator[Alertmanager]:
     """An Alertmanager with our templates, which sends as soon as it is told."""
     home = tmp_path_factory.mktemp("alertmanager")
-    (home / "messages.tmpl").write_text(
-        templates(LINKS) + f'{{{{ define "agentgauge.root" }}}}{ROOT}{{{{ end }}}}\n', encoding="utf-8"
-    )
-    said = {
-        "title": "slack.title",
-        "text": "slack.text",
-        "color": "slack.color",
-        "fallback": "mail.subject",
-        "pretext": "mail.text",
-    }
-    settings = {key: f'{{{{ template "agentgauge.{name}" . }}}}' for key, name in said.items()}
-    configuration = {
-        "route": {"receiver": "slack", "group_by": ["alertname"], "group_wait": "1s", "group_interval": "1s"},
-        "templates": ["*.tmpl"],
-        "receivers": [
-            {"name": "slack", "slack_configs": [{**settings, "api_url": receiver.url, "send_resolved": True}]}
-        ],
-    }
-    # Every JSON text is YAML.
-    (home / "alertmanager.yml").write_text(json.dumps(configuration), encoding="utf-8")
-    with alertmanager(home / "alertmanager.yml", home / "data") as found:
+    path = configured(home, receiver, ROOT, group_wait="1s", group_interval="1s")
+    configuration = yaml.safe_load(path.read_text())
+    for to in configuration["receivers"]:
+        for way in to.get("slack_configs", ()):
+            # What a mail says, besides.
+            way |= {"pretext": '{{ template "agentgauge.mail.text" . }}'}
+            way |= {"fallback": '{{ template "agentgauge.mail.subject" . }}'}
+    path.write_text(yaml.safe_dump(configuration))
+    with alertmanager(path, home / "data") as found:
         yield found
 
 

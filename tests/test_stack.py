@@ -97,6 +97,7 @@ def test_the_example_names_every_port_with_its_default_and_no_secret() -> None:
         "PGPASSWORD": "",
         "SMTP_PASSWORD": "",
         "AGENTGAUGE_OTLP_TOKEN": "",
+        "SMTP_PASSWORD": "",
     }
 
 
@@ -231,8 +232,8 @@ def test_a_port_whose_connections_have_just_ended_is_free() -> None:
 
 
 def test_prometheus_starts_beside_links_to_the_shipped_files_and_targets_of_its_own(settings: Settings) -> None:
-    parts.write_prometheus_configuration(settings)
-    parts.write_prometheus_configuration(settings)  # a second start finds them there
+    parts.write_prometheus_configuration(settings, [])
+    parts.write_prometheus_configuration(settings, [])  # a second start finds them there
     home = settings.home / "prometheus"
     assert (home / "prometheus.yml").resolve() == CHECKOUT / "prometheus" / "prometheus.yml"
     assert sorted(path.name for path in (home / "rules").glob("*.yml"))
@@ -280,7 +281,7 @@ def test_a_home_too_deep_for_a_socket_is_refused(told: dict[str, str], tmp_path:
 def test_every_part_listens_on_this_machine_only_and_no_secret_is_in_a_command(told: dict[str, str]) -> None:
     settings = load({**told, "TRACE_SOURCES": "langfuse+https://user:canary@host"})
     found = {part.name: part for part in parts.parts(settings)}
-    assert sorted(found.keys() - {"grafana"}) == ["exporter", "portal", "prometheus"]
+    assert sorted(found.keys() - {"grafana", "alertmanager"}) == ["exporter", "portal", "prometheus"]
     assert f"127.0.0.1:{settings.ports['EXPORTER_PORT']}" in found["exporter"].command
     assert f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_PORT']}" in found["prometheus"].command
     processes.write_configuration(settings, list(found.values()))

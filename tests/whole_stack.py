@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 # Below the ports that the kernel gives out by itself: these stay free while a week of history is written.
 _PORTS = range(20_000, 32_000)
 _MAKES_OWN = re.compile(
-    r"TRACE|AGENTGAUGE|XDG|DEMO|LANGFUSE|PROMETHEUS|GRAFANA|GF_|PORTAL|EXPORTER|STREAMLIT|MAKE|MFLAGS|DOCKER"
+    r"TRACE|AGENTGAUGE|XDG|DEMO|LANGFUSE|PROMETHEUS|GRAFANA|GF_|PORTAL|EXPORTER|STREAMLIT|MAKE|MFLAGS|DOCKER|SLACK|SMTP|ALERTMANAGER"
 )
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from exporters.stack import health, ports
+from exporters.stack import alerting, health, ports
 from exporters.stack.settings import CHECKOUT, Settings, database_urls, folder_url, remember, write_private
 
 # The first that knows `required: false` under depends_on.
@@ -69,6 +69,7 @@ def status(settings: Settings) -> int:
     for title, (port, _) in _DOORS.items():
         where = settings.url(port, "/grafana/" if title == "Grafana" else "")
         print(f"  {title:<11} {'well' if well[title] else 'not well':<9} {where}")
+    print(f"Alerts: {alerting.told(settings, grafana=True, alertmanager=False)}")
     print(f"Traces: {settings.traces if settings.demo is None else 'the demo'}")
     return 0 if all(well.values()) else 1
 

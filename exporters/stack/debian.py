@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # Debian starts these as services once they are installed, where systemd runs. Only the programs are
-# wanted, and Prometheus' service would take the very port that ours listens on.
-_SERVICES = ("prometheus", "nginx", "postgresql")
+# wanted, and the services of Prometheus and Alertmanager would take the very ports that ours listen on.
+_SERVICES = ("prometheus", "prometheus-alertmanager", "nginx", "postgresql")
 # Programs whose package has another name.
 _PACKAGES = {"postgres": "postgresql"}
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")

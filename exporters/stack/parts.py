@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporters.stack import alerting
 from exporters.stack.debian import install, program
 from exporters.stack.settings import CHECKOUT, Settings, StackError
 
@@ -35,7 +36,11 @@ class Part:
 
 
 def parts(settings: Settings) -> list[Part]:
-    """Return the parts in the order in which people are told of them. Grafana is one only where it is installed."""
+    """Return the parts in the order in which people are told of them.
+
+    Grafana and Alertmanager are parts only where they are installed, and only one of them: Grafana tells of alerts
+    itself, and of one alert only one may tell.
+    """
     python = (sys.executable, "-m")
     store = settings.home / "prometheus"
     found = [
@@ -74,6 +79,11 @@ def parts(settings: Settings) -> list[Part]:
     if grafana := _grafana_command():
         part = Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/api/health", command=grafana)
         found.insert(1, part)
+    elif command := alerting.command(settings):
+        part = Part(
+            name="alertmanager", title="Alertmanager", port="ALERTMANAGER_PORT", health="/-/ready", command=command
+        )
+        found.insert(2, part)
     if settings.demo:
         command = (*python, "exporters", "demo", str(settings.demo), *demo_stores(settings))
         found.append(Part(name="demo", title="Demo", command=command))
@@ -90,12 +100,14 @@ def environment(settings: Settings, running: list[Part]) -> dict[str, str]:
 
     One for all, so that no secret stands in a command line or in a generated file.
     """
+    names = {part.name for part in running}
     env = {
         **settings.env,
         "TRACE_SOURCES": " ".join(settings.sources),
         "PROMETHEUS_URL": settings.url("PROMETHEUS_PORT"),
+        "AGENTGAUGE_NOTIFY": " ".join(settings.notify) if names & {"grafana", "alertmanager"} else "",
     }
-    if any(part.name == "grafana" for part in running):
+    if "grafana" in names:
         env |= _grafana_environment(settings)
     return env
 
@@ -115,7 +127,7 @@ def prometheus(name: str) -> str:
     return found
 
 
-def write_prometheus_configuration(settings: Settings) -> None:
+def write_prometheus_configuration(settings: Settings, running: list[Part]) -> None:
     """Lay out the directory that Prometheus starts from: links to the shipped files, and targets of its own."""
     home = settings.home / "prometheus"
     (home / "targets").mkdir(parents=True, exist_ok=True)
@@ -127,6 +139,9 @@ def write_prometheus_configuration(settings: Settings) -> None:
         target = f"- targets: [127.0.0.1:{settings.ports[port]}]\n"
         extra = f"  labels: {{instance: '{labels}'}}\n" if labels else ""
         (home / "targets" / f"{name}.yml").write_text(target + extra, "utf-8")
+    own = any(part.name == "alertmanager" for part in running)
+    target = f"- targets: [127.0.0.1:{settings.ports['ALERTMANAGER_PORT']}]\n" if own else "[]\n"
+    (home / "targets" / "alertmanager.yml").write_text(target, "utf-8")
 
 
 def _grafana_command() -> tuple[str, ...] | None:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exporters.stack import health, past, ports
+from exporters.stack import alerting, health, past, ports
+from exporters.stack.debian import install
 from exporters.stack.parts import Part, environment, parts, write_prometheus_configuration
 from exporters.stack.settings import CHECKOUT, Settings, StackError, remember, write_private
 
@@ -31,10 +32,15 @@ def up(settings: Settings) -> int:
         print("Agentgauge already runs. To change a setting: make down, then make up.")
         return status(settings)
     running = parts(settings)
+    # Whoever is to be told needs somebody who tells.
+    if settings.notify and not _tells(running) and install(["prometheus-alertmanager"]):
+        running = parts(settings)
     needed = {part.port: part.title for part in running if part.port}
     ports.require(settings, needed)
     env = environment(settings, running)
-    write_prometheus_configuration(settings)
+    write_prometheus_configuration(settings, running)
+    if any(part.name == "alertmanager" for part in running):
+        alerting.write_configuration(settings)
     past.write(settings, env)
     write_configuration(settings, running)
     # Again: writing the past takes its time.
@@ -85,9 +91,11 @@ def status(settings: Settings) -> int:
         well = states[part.name] == "RUNNING" and (not part.port or health.is_well(_health(settings, part)))
         all_well &= well
         where = settings.url(part.port) if part.port else str(settings.demo)
-        print(f"  {part.title:<11} {'well' if well else states[part.name].lower():<9} {where}")
+        print(f"  {part.title:<12} {'well' if well else states[part.name].lower():<9} {where}")
     if "grafana" not in states:
-        print("  Grafana     none      not installed here; the portal draws the same panels itself")
+        print("  Grafana      none      not installed here; the portal draws the same panels itself")
+    told = alerting.told(settings, grafana="grafana" in states, alertmanager="alertmanager" in states)
+    print(f"Alerts: {told}")
     print(f"Traces: {settings.traces}\nLogs:   {settings.home / 'logs'}, or make logs")
     return 0 if all_well else 1
 
@@ -99,6 +107,11 @@ def logs(settings: Settings) -> int:
         print("There are no logs yet: make up starts Agentgauge.")
         return 1
     return subprocess.run(["tail", "-n", "20", "-F", *files], check=False).returncode
+
+
+def _tells(running: Sequence[Part]) -> bool:
+    """Say whether a part tells people of alerts."""
+    return any(part.name in ("grafana", "alertmanager") for part in running)
 
 
 def _given_up(settings: Settings) -> str | None:

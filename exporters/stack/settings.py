@@ -12,9 +12,22 @@ from urllib.parse import quote
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 # Environment variable -> default. All of them are overridden by `make up NAME=...` as well.
-PORTS = {"EXPORTER_PORT": 9464, "PROMETHEUS_PORT": 9090, "GRAFANA_PORT": 3000, "PORTAL_PORT": 8501}
+PORTS = {
+    "EXPORTER_PORT": 9464,
+    "PROMETHEUS_PORT": 9090,
+    "ALERTMANAGER_PORT": 9093,
+    "GRAFANA_PORT": 3000,
+    "PORTAL_PORT": 8501,
+}
 # Taken by the demo of every kind of store only.
 DEMO_PORTS = {"DEMO_OTLP_PORT": 4318, "DEMO_LANGFUSE_PORT": 4319}
+
+# The ways on which people are told of alerts, and the settings of which one opens it.
+_WAYS = {
+    "slack": ("SLACK_WEBHOOK_URL", "SLACK_WEBHOOK_URL_CRITICAL", "SLACK_WEBHOOK_URL_WARNING"),
+    "email": ("AGENTGAUGE_ALERT_EMAIL",),
+    "webhook": ("AGENTGAUGE_ALERT_WEBHOOK_URL",),
+}
 
 _ENV_HEAD = """\
 # Written by `make up`, for this machine only; never committed. Docker Compose reads it too.
@@ -33,7 +46,8 @@ class Settings:
     `home` holds state, logs and generated configuration, and survives `down`. `env` is the
     process environment over `env_file`. `demo` is where the demo writes, and None when real
     stores are read; `stores` are the stores that it writes to besides, as its option names them,
-    and `history` is the length of the past that it writes first.
+    and `history` is the length of the past that it writes first. `notify` are the ways on which
+    people are told of alerts: slack, email and webhook.
     """
 
     home: Path
@@ -46,6 +60,7 @@ class Settings:
     patience: float
     stores: tuple[str, ...] = ()
     history: str = "7d"
+    notify: tuple[str, ...] = ()
 
     def url(self, port: str, path: str = "") -> str:
         """Return the address of what listens on `port` (a name in PORTS), as this machine reaches it."""
@@ -93,6 +108,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         demo=demo,
         stores=stores,
         history=env.get("DEMO_HISTORY") or "7d",
+        notify=tuple(way for way, names in _WAYS.items() if any(map(env.get, names))),
         mode=mode,
         patience=_number(env, "AGENTGAUGE_WAIT", 180, most=86400),
     )
@@ -104,6 +120,7 @@ def remember(settings: Settings) -> None:
         "ports": dict(settings.ports),
         "sources": settings.sources,
         "demo": str(settings.demo) if settings.demo else None,
+        "notify": settings.notify,
     }
     write_private(settings.home / "started.json", json.dumps(said, indent=2))
 
@@ -115,7 +132,14 @@ def recall(settings: Settings) -> Settings:
     except FileNotFoundError:
         return settings
     demo = Path(said["demo"]) if said["demo"] else None
-    return replace(settings, ports=said["ports"], sources=tuple(said["sources"]), demo=demo)
+    # What an older version has written down knows neither all ports nor who is told.
+    return replace(
+        settings,
+        ports={**settings.ports, **said["ports"]},
+        sources=tuple(said["sources"]),
+        demo=demo,
+        notify=tuple(said.get("notify", ())),
+    )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,0 +1,132 @@
+"""Alertmanager's files for this machine: the shipped routes, with the ways out that are set and without the others."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from exporters.stack.debian import program
+from exporters.stack.settings import CHECKOUT, Settings, StackError, write_private
+
+_SHIPPED = CHECKOUT / "prometheus" / "alertmanager"
+# Longer than the longest interval of the routes, or what was told is forgotten and told again. What is written
+# down every few seconds, and not every quarter of an hour, is not told twice after a kill.
+FLAGS = ("--data.retention=768h", "--data.maintenance-interval=2s", "--cluster.listen-address=")
+_SEVERITIES = ("critical", "warning")
+
+_Block = dict[str, Any]
+
+
+def write_configuration(settings: Settings) -> Path:
+    """Write what Alertmanager starts with, for its owner only, and return the configuration's path.
+
+    Secrets stand in files of their own where Alertmanager reads them from there: it shows its
+    configuration to whoever asks. Raises StackError when a setting cannot be right.
+    """
+    home = settings.home / "alertmanager"
+    (home / "templates").mkdir(parents=True, exist_ok=True)
+    for secret in (*home.glob("slack_webhook_url_*"), *home.glob("smtp_password")):
+        secret.unlink()
+    messages = home / "templates" / "messages.tmpl"
+    messages.unlink(missing_ok=True)
+    messages.symlink_to(_SHIPPED / "templates" / "messages.tmpl")
+    portal = _address(settings, "AGENTGAUGE_ROOT_URL").rstrip("/") or settings.url("PORTAL_PORT")
+    write_private(home / "templates" / "portal.tmpl", f'{{{{ define "agentgauge.portal" }}}}{portal}{{{{ end }}}}\n')
+    routes = yaml.safe_load((_SHIPPED / "alertmanager.yml").read_text("utf-8"))
+    # Mail servers are named where mail is sent.
+    del routes["global"]
+    for receiver in routes["receivers"]:
+        if receiver["name"] in _SEVERITIES:
+            _choose(settings, home, receiver)
+    path = home / "alertmanager.yml"
+    write_private(path, yaml.safe_dump(routes, sort_keys=False, allow_unicode=True))
+    return path
+
+
+def command(settings: Settings) -> tuple[str, ...] | None:
+    """Return how Alertmanager is started; None where there is none, which is no reason not to start the rest."""
+    found = program("prometheus-alertmanager") or program("alertmanager")
+    if found is None:
+        return None
+    home = settings.home / "alertmanager"
+    return (
+        found,
+        f"--config.file={home / 'alertmanager.yml'}",
+        f"--storage.path={home / 'data'}",
+        f"--web.listen-address=127.0.0.1:{settings.ports['ALERTMANAGER_PORT']}",
+        f"--web.external-url={external_url(settings)}",
+        # Behind a proxy its pages are those of the proxy's address, and here they stand at the root.
+        "--web.route-prefix=/",
+        *FLAGS,
+    )
+
+
+def told(settings: Settings, *, grafana: bool, alertmanager: bool) -> str:
+    """Say in one line who is told of alerts."""
+    if not settings.notify:
+        return "nobody is told of them: set SLACK_WEBHOOK_URL in .env, see docs/alerts.md"
+    ways = ", ".join(settings.notify)
+    if grafana:
+        return f"{ways}, by Grafana"
+    if alertmanager:
+        return f"{ways}, by Alertmanager"
+    return "nobody is told of them: Alertmanager is not installed (apt-get install prometheus-alertmanager)"
+
+
+def external_url(settings: Settings) -> str:
+    """Return where people reach Alertmanager, as links in messages say it."""
+    return _address(settings, "AGENTGAUGE_ALERTMANAGER_URL").rstrip("/") or settings.url("ALERTMANAGER_PORT")
+
+
+def _choose(settings: Settings, home: Path, receiver: _Block) -> None:
+    """Fill in the ways out of a receiver, and take away those that are not set."""
+    severity = receiver["name"]
+    for way, fill in (("slack_configs", _slack), ("email_configs", _email), ("webhook_configs", _webhook)):
+        (shipped,) = receiver.pop(way)
+        if filled := fill(settings, home, severity):
+            receiver[way] = [shipped | filled]
+
+
+def _slack(settings: Settings, home: Path, severity: str) -> _Block | None:
+    """A webhook of Slack has its channel; only older ones take another."""
+    own = f"SLACK_WEBHOOK_URL_{severity.upper()}"
+    url = _address(settings, own) or _address(settings, "SLACK_WEBHOOK_URL")
+    if not url:
+        return None
+    path = home / f"slack_webhook_url_{severity}"
+    write_private(path, url)
+    return {"api_url_file": str(path), "channel": settings.env.get(f"SLACK_CHANNEL_{severity.upper()}", "")}
+
+
+def _email(settings: Settings, home: Path, _: str) -> _Block | None:
+    env = settings.env
+    if not (to := env.get("AGENTGAUGE_ALERT_EMAIL")):
+        return None
+    host = env.get("SMTP_HOST", "")
+    if not host.rpartition(":")[2].isdecimal():
+        raise StackError(
+            "AGENTGAUGE_ALERT_EMAIL is set, so SMTP_HOST has to be a server and its port: mail.example:587"
+        )
+    filled: _Block = {"to": to, "smarthost": host, "from": env.get("SMTP_FROM") or "agentgauge@localhost"}
+    if env.get("SMTP_TLS") == "off":
+        filled["require_tls"] = False
+    if user := env.get("SMTP_USER"):
+        password = home / "smtp_password"
+        write_private(password, env.get("SMTP_PASSWORD", ""))
+        filled |= {"auth_username": user, "auth_password_file": str(password)}
+    return filled
+
+
+def _webhook(settings: Settings, home: Path, _: str) -> _Block | None:
+    url = _address(settings, "AGENTGAUGE_ALERT_WEBHOOK_URL")
+    return {"url": url} if url else None
+
+
+def _address(settings: Settings, name: str) -> str:
+    """Return a setting that is an address, "" where it is not set; what it is stays unsaid: it may be a secret."""
+    url = settings.env.get(name, "")
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or set(url) & set('{}<>|" ')):
+        raise StackError(f"{name} is not an address: it has to begin with http:// or https://, and has no blanks.")
+    return url

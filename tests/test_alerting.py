@@ -1,0 +1,227 @@
+"""Who is told of which alert: the shipped routes, what `make up` makes of them, and what a real Alertmanager does."""
+
+import json
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slack_stage import alertmanager, configured, slack
+
+from exporters.catalogue.alerts import Alert
+from exporters.catalogue.model import Limit
+from exporters.catalogue.signals import SIGNALS
+from exporters.stack import alerting, parts
+from exporters.stack.parts import Part
+from exporters.stack.settings import Settings, StackError, load, recall, remember
+from prometheus import routes
+
+SHIPPED = Path(__file__).parents[1] / "prometheus" / "alertmanager"
+SECRET = "http://127.0.0.1:9/services/T0/B0/canary"
+
+
+def amtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False)
+
+
+def receiver(configuration: Path, *labels: str) -> str:
+    done = amtool("config", "routes", "test", f"--config.file={configuration}", *labels)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def told(tmp_path: Path, **settings: str) -> Settings:
+    return load({"AGENTGAUGE_HOME": str(tmp_path / "home"), "TRACE_SOURCES": "createagents:///nowhere", **settings})
+
+
+def written(tmp_path: Path, **settings: str) -> dict[str, dict[str, Any]]:
+    """The receivers that `make up` writes, by name, once amtool has accepted the file."""
+    path = alerting.write_configuration(told(tmp_path, **settings))
+    done = amtool("check-config", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {receiver.pop("name"): receiver for receiver in yaml.safe_load(path.read_text())["receivers"]}
+
+
+def test_alertmanager_accepts_the_files_that_are_mounted():
+    done = amtool("check-config", SHIPPED / "alertmanager.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " - 3 receivers" in done.stdout
+    # amtool says how many entries name templates, and reads the files of each.
+    assert sorted(path.name for path in (SHIPPED / "templates").iterdir()) == ["messages.tmpl", "portal.tmpl"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("alertname=SourceUp", "severity=critical"), "critical"),
+        (("alertname=RunErrorRatioByAgent", "severity=warning"), "warning"),
+        (("alertname=Anything", "severity=info"), "nobody"),
+        # A rule of somebody else's without a severity is told too.
+        (("alertname=DiskFull",), "warning"),
+    ],
+)
+def test_the_severity_says_who_is_told(labels, expected):
+    assert receiver(SHIPPED / "alertmanager.yml", *labels) == expected
+
+
+def test_one_cause_is_one_message_and_how_often_it_is_told_again_is_the_severity():
+    route = yaml.safe_load((SHIPPED / "alertmanager.yml").read_text())["route"]
+    assert (route["group_by"], route["group_wait"], route["group_interval"]) == (["alertname", "severity"], "30s", "5m")
+    repeats = {one["receiver"]: one["repeat_interval"] for one in route["routes"] if "repeat_interval" in one}
+    assert repeats == {"critical": "4h", "warning": "24h"}
+
+
+def test_a_budget_is_told_once_in_its_period_and_by_itself(tmp_path):
+    limit = Limit(
+        says="A budget is spent.",
+        headline="{} of a budget is spent",
+        do="Look who spends.",
+        dashboard="agents-budgets",
+        above=1.0,
+        severity="critical",
+    )
+    configuration = routes.configuration([Alert(signal=SIGNALS["spend"], limit=limit)])
+    budget = configuration["route"]["routes"][1]
+    assert budget == {
+        "receiver": "critical",
+        "matchers": ['severity="critical"', 'alertname=~"Spend"'],
+        "group_by": ["..."],
+        "repeat_interval": "744h",
+    }
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(json.dumps(configuration | {"templates": []}))
+    assert amtool("check-config", path).returncode == 0
+    assert receiver(path, "alertname=Spend", "severity=critical") == "critical"
+    # Alertmanager forgets what it told after its retention, 768 h here, and would tell it again.
+    assert "--data.retention=768h" in alerting.FLAGS
+
+
+def test_ways_that_are_not_set_are_left_out(tmp_path):
+    found = written(tmp_path)
+    assert found == {"critical": {}, "warning": {}, "nobody": {}}
+
+
+def test_slack_gets_a_file_with_the_address_that_only_its_owner_reads(tmp_path):
+    found = written(tmp_path, SLACK_WEBHOOK_URL=SECRET, SLACK_CHANNEL_CRITICAL="#pager")
+    (critical,) = found["critical"].pop("slack_configs")
+    (warning,) = found["warning"].pop("slack_configs")
+    assert (critical["channel"], warning["channel"]) == ("#pager", "")
+    assert (critical["send_resolved"], warning["send_resolved"]) == (True, False)
+    assert found == {"critical": {}, "warning": {}, "nobody": {}}
+    home = tmp_path / "home" / "alertmanager"
+    assert critical["api_url_file"] == str(home / "slack_webhook_url_critical")
+    for path in (*home.glob("*.yml"), *home.glob("slack*"), home / "templates" / "portal.tmpl"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert (home / "slack_webhook_url_critical").read_text() == SECRET
+    assert "canary" not in (home / "alertmanager.yml").read_text()
+
+
+def test_a_severity_can_have_a_webhook_of_its_own_and_one_that_is_unset_again_is_gone(tmp_path):
+    found = written(tmp_path, SLACK_WEBHOOK_URL_CRITICAL=SECRET)
+    assert set(found["critical"]) == {"slack_configs"}
+    assert found["warning"] == {}
+    found = written(tmp_path, SLACK_WEBHOOK_URL_WARNING=SECRET)
+    assert found["critical"] == {}
+    assert [path.name for path in (tmp_path / "home" / "alertmanager").glob("slack*")] == ["slack_webhook_url_warning"]
+
+
+def test_mail_and_a_webhook_are_ways_too(tmp_path):
+    mail = {
+        "AGENTGAUGE_ALERT_EMAIL": "oncall@agents.example",
+        "SMTP_HOST": "mail.agents.example:587",
+        "SMTP_USER": "agentgauge",
+        "SMTP_PASSWORD": "canary",
+    }
+    found = written(tmp_path, AGENTGAUGE_ALERT_WEBHOOK_URL="http://127.0.0.1:9/hook/", **mail)
+    assert found["warning"]["webhook_configs"] == [{"url": "http://127.0.0.1:9/hook/", "send_resolved": False}]
+    (to,) = found["critical"]["email_configs"]
+    assert (to["to"], to["smarthost"], to["html"]) == ("oncall@agents.example", "mail.agents.example:587", "")
+    password = tmp_path / "home" / "alertmanager" / "smtp_password"
+    assert to["auth_password_file"] == str(password)
+    assert stat.S_IMODE(password.stat().st_mode) == 0o600
+    assert "canary" not in (password.parent / "alertmanager.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"SLACK_WEBHOOK_URL": "hooks.slack.example/canary"}, "SLACK_WEBHOOK_URL is not an address"),
+        ({"AGENTGAUGE_ROOT_URL": "https://canary}}{{"}, "AGENTGAUGE_ROOT_URL is not an address"),
+        ({"AGENTGAUGE_ALERT_EMAIL": "a@b.example", "SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_named_and_not_shown(tmp_path, settings, says):
+    with pytest.raises(StackError, match=says) as raised:
+        alerting.write_configuration(told(tmp_path, **settings))
+    assert "canary" not in str(raised.value)
+
+
+def test_links_lead_to_where_people_reach_the_portal(tmp_path):
+    template = tmp_path / "home" / "alertmanager" / "templates" / "portal.tmpl"
+    written(tmp_path, PORTAL_PORT="8600")
+    assert template.read_text() == '{{ define "agentgauge.portal" }}http://127.0.0.1:8600{{ end }}\n'
+    written(tmp_path, AGENTGAUGE_ROOT_URL="https://agents.example/")
+    assert template.read_text() == '{{ define "agentgauge.portal" }}https://agents.example{{ end }}\n'
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts_there", "says"),
+    [
+        ({}, {"alertmanager": True}, "nobody is told of them: set SLACK_WEBHOOK_URL in .env, see docs/alerts.md"),
+        ({"SLACK_WEBHOOK_URL": SECRET}, {"alertmanager": True}, "slack, by Alertmanager"),
+        ({"SLACK_WEBHOOK_URL_WARNING": SECRET, "AGENTGAUGE_ALERT_EMAIL": "a@b"}, {"grafana": True}, "slack, email, by"),
+        ({"SLACK_WEBHOOK_URL": SECRET}, {}, "nobody is told of them: Alertmanager is not installed"),
+    ],
+)
+def test_it_is_said_who_is_told(tmp_path, settings, parts_there, says):
+    there = {"grafana": False, "alertmanager": False} | parts_there
+    found = told(tmp_path, **settings)
+    assert alerting.told(found, **there).startswith(says)
+    names = [
+        Part(name=name, title=name, command=()) for name, is_there in there.items() if is_there and name != "grafana"
+    ]
+    # The portal is told as much.
+    assert parts.environment(found, names)["AGENTGAUGE_NOTIFY"] == ("slack" if "by Alert" in says else "")
+    remember(found)
+    assert recall(told(tmp_path)).notify == found.notify
+
+
+def test_prometheus_sends_to_alertmanager_where_it_is_a_part_and_to_nobody_else(tmp_path):
+    found = told(tmp_path, ALERTMANAGER_PORT="9193")
+    targets = found.home / "prometheus" / "targets" / "alertmanager.yml"
+    parts.write_prometheus_configuration(found, [Part(name="alertmanager", title="Alertmanager", command=())])
+    assert yaml.safe_load(targets.read_text()) == [{"targets": ["127.0.0.1:9193"]}]
+    parts.write_prometheus_configuration(found, [])
+    assert yaml.safe_load(targets.read_text()) == []
+    # In compose Grafana tells, and Prometheus must not.
+    assert yaml.safe_load((SHIPPED.parent / "targets" / "alertmanager.yml").read_text()) == []
+
+
+def test_what_a_dead_source_explains_is_not_told_besides(tmp_path):
+    def alert(name: str, **labels: str) -> dict[str, Any]:
+        return {"labels": {"alertname": name, **labels}, "annotations": {"summary": f"{name}."}}
+
+    with slack() as receives:
+        configuration = configured(tmp_path, receives, group_wait="1s")
+        with alertmanager(configuration, tmp_path / "data") as sends:
+            sends.post([alert("SourceUp", severity="critical", source="a")])
+            assert "SourceUp" in receives.title()
+            sends.post(
+                [
+                    alert("SourceLagBySource", severity="warning", source="a"),
+                    alert("BadRecordsByReason", severity="warning", source="b"),
+                ]
+            )
+            assert "BadRecordsByReason" in receives.title()
+            inhibited = sends.get("alerts", inhibited="true", active="false")
+            assert [one["labels"]["alertname"] for one in inhibited] == ["SourceLagBySource"]
+            # No exporter at all is an ExporterUp without an instance.
+            sends.post([alert("ExporterUp", severity="critical")])
+            assert "ExporterUp" in receives.title()
+            sends.post([alert("NoTraffic", severity="critical", gen_ai_agent_name="a"), alert("X", severity="warning")])
+            sends.post([alert("OfAnother", severity="critical", instance="b:1")])
+            assert "OfAnother" in receives.title()
+            inhibited = sends.get("alerts", inhibited="true", active="false")
+            assert {"NoTraffic", "X"} <= {one["labels"]["alertname"] for one in inhibited}
