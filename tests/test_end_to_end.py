@@ -361,7 +361,10 @@ def test_after_that_nothing_is_lost_and_nothing_is_counted_twice(running: Stack,
 def test_make_status_says_that_all_is_well(running: Stack) -> None:
     said = running.make("status")
     assert said.returncode == 0
-    assert re.findall(r"^ +(\w+) +well ", said.stdout, re.MULTILINE) == ["Portal", "Prometheus", "Exporter", "Demo"]
+    assert re.findall(r"^ +(\w+) +well ", said.stdout, re.MULTILINE) == [
+        *("Portal", "Prometheus", "Alertmanager", "Exporter", "Demo")
+    ]
+    assert "\nAlerts: nobody is told of them: set SLACK_WEBHOOK_URL in .env" in said.stdout
 
 
 def test_make_logs_shows_what_every_part_says_until_it_is_interrupted(running: Stack) -> None:
