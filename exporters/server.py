@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from html import escape
 
 import uvicorn
@@ -15,6 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporters import __version__
+from exporters.beginning import NOT_YET, Beginning
 from exporters.exposition import OPENMETRICS, negotiate
 from exporters.runner import Runner
 
@@ -25,10 +27,13 @@ _HEADERS = {
 }
 
 
-def application(runner: Runner) -> Starlette:
+def application(beginning: Beginning) -> Starlette:
     """Return the ASGI application of an exporter."""
 
     async def metrics(request: Request) -> Response:
+        runner = beginning.runner
+        if runner is None:
+            return _not_yet()
         content_type = negotiate(request.headers.get("accept", ""))
         address = request.client.host if request.client else ""
         body = await run_in_threadpool(
@@ -48,13 +53,17 @@ def application(runner: Runner) -> Starlette:
         return PlainTextResponse("The exporter runs.\n", headers=_HEADERS)
 
     async def ready(_: Request) -> Response:
+        runner = beginning.runner
+        if runner is None:
+            return _not_yet()
         if runner.ready:
             return PlainTextResponse("Every source has been caught up.\n", headers=_HEADERS)
         why = runner.problem or "A source's backlog is still being read."
         return PlainTextResponse(f"{why}\n", status_code=503, headers=_HEADERS)
 
     async def front(_: Request) -> Response:
-        return HTMLResponse(_front(runner), headers=_HEADERS)
+        runner = beginning.runner
+        return _not_yet() if runner is None else HTMLResponse(_front(runner), headers=_HEADERS)
 
     return Starlette(
         routes=[
@@ -64,6 +73,10 @@ def application(runner: Runner) -> Starlette:
             Route("/", front),
         ]
     )
+
+
+def _not_yet() -> Response:
+    return PlainTextResponse(f"{NOT_YET}\n", status_code=503, headers=_HEADERS)
 
 
 def _takes_gzip(accepted: str) -> bool:
@@ -134,18 +147,28 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def serve(runner: Runner, bound: socket.socket) -> None:
-    """Follow the sources and answer on a bound socket until SIGTERM or SIGINT."""
+def serve(begin: Callable[[], Runner], bound: socket.socket) -> None:
+    """Follow the sources of a runner and answer on a bound socket, also while `begin` makes it, until SIGTERM or
+    SIGINT. Raises what that does."""
     # uvicorn shuts down on it and then raises it again, to which the default is to end here and now.
     signal.signal(signal.SIGTERM, _ended)
-    config = uvicorn.Config(
-        application(runner), log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5
+    beginning = Beginning(begin, failed=lambda: setattr(server, "should_exit", True))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application(beginning),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
     )
-    runner.start()
+    beginning.start()
     try:
-        uvicorn.Server(config).run(sockets=[bound])
+        server.run(sockets=[bound])
     finally:
-        runner.stop()
+        beginning.stop()
+    if beginning.error is not None:
+        raise beginning.error
 
 
 def _ended(*_: object) -> None:

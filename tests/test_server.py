@@ -1,9 +1,12 @@
 """The exporter over HTTP, from a real process: its pages, bad neighbours, broken sources, and what it never tells."""
 
 import gzip
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -93,6 +96,64 @@ def test_an_exporter_without_traces_yet_is_ready_and_shows_those_that_come(tmp_p
         assert exporter.value("agentgauge_tool_calls_total") is None
         append(tmp_path / "traces", tool(1))
         until(lambda: exporter.value("agentgauge_tool_calls_total", outcome="ok") == 1, "the line shows")
+
+
+HELD = """
+import sys
+from exporters import database
+from exporters.__main__ import main
+
+checked = database._check
+
+def check(*of):
+    open({fifo!r}).read()
+    checked(*of)
+
+database._check = check
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def held(folder: Path, tmp_path: Path) -> Iterator[Serving]:
+    """An exporter whose state is being checked until someone has written to a FIFO."""
+    os.mkfifo(tmp_path / "fifo")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", HELD.format(fifo=str(tmp_path / "fifo")), "serve", url_of(folder)]
+    options = ["--listen", f"127.0.0.1:{port}", "--state", str(tmp_path / "state")]
+    log = tmp_path / "log"
+    with log.open("wb") as output, subprocess.Popen([*command, *options], stderr=output) as process:
+        found = Serving(process, log)
+        found.url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            with suppress(OSError):
+                return found.get("/-/healthy")[0] == 200
+            return False
+
+        try:
+            until(answers, found.said)
+            yield found
+        finally:
+            process.kill()
+
+
+def test_while_the_state_is_checked_it_answers_that_it_is_not_ready_and_counts_nothing(held, tmp_path):
+    for path in ("/-/ready", "/metrics", "/"):
+        status, _, body = held.get(path)
+        assert (status, body.startswith(b"The state is being opened and checked; nothing is counted")) == (503, True)
+    assert "listening" not in held.said()
+    (tmp_path / "fifo").write_bytes(b"")
+    held.await_ready()
+    assert held.value("agentgauge_tool_calls_total", outcome="ok") == 2
+    assert held.stop() == 0
+
+
+def test_it_can_be_stopped_while_the_state_is_checked(held):
+    assert held.stop() == 0
+    assert "Traceback" not in held.said()
 
 
 # Neighbours that mean no good.
