@@ -118,23 +118,23 @@ def test_slack_gets_a_file_with_the_address_that_only_its_owner_reads(tmp_path):
     assert "canary" not in (home / "alertmanager.yml").read_text()
 
 
-def test_a_severity_can_have_a_webhook_of_its_own_and_one_that_is_unset_again_is_gone(tmp_path):
-    found = written(tmp_path, SLACK_WEBHOOK_URL_CRITICAL=SECRET)
-    assert set(found["critical"]) == {"slack_configs"}
-    assert found["warning"] == {}
-    found = written(tmp_path, SLACK_WEBHOOK_URL_WARNING=SECRET)
-    assert found["critical"] == {}
-    assert [path.name for path in (tmp_path / "home" / "alertmanager").glob("slack*")] == ["slack_webhook_url_warning"]
+def test_warnings_can_have_a_webhook_of_their_own_and_one_that_is_unset_again_is_gone(tmp_path):
+    home = tmp_path / "home" / "alertmanager"
+    written(tmp_path, SLACK_WEBHOOK_URL=SECRET, SLACK_WEBHOOK_URL_WARNING="http://127.0.0.1:9/other")
+    assert (home / "slack_webhook_url_critical").read_text() == SECRET
+    assert (home / "slack_webhook_url_warning").read_text() == "http://127.0.0.1:9/other"
+    written(tmp_path)
+    assert list(home.glob("slack*")) == []
 
 
 def test_mail_and_a_webhook_are_ways_too(tmp_path):
     mail = {
-        "AGENTGAUGE_ALERT_EMAIL": "oncall@agents.example",
+        "ALERT_EMAIL": "oncall@agents.example",
         "SMTP_HOST": "mail.agents.example:587",
         "SMTP_USER": "agentgauge",
         "SMTP_PASSWORD": "canary",
     }
-    found = written(tmp_path, AGENTGAUGE_ALERT_WEBHOOK_URL="http://127.0.0.1:9/hook/", **mail)
+    found = written(tmp_path, ALERT_WEBHOOK_URL="http://127.0.0.1:9/hook/", **mail)
     assert found["warning"]["webhook_configs"] == [{"url": "http://127.0.0.1:9/hook/", "send_resolved": False}]
     (to,) = found["critical"]["email_configs"]
     assert (to["to"], to["smarthost"], to["html"]) == ("oncall@agents.example", "mail.agents.example:587", "")
@@ -149,7 +149,7 @@ def test_mail_and_a_webhook_are_ways_too(tmp_path):
     [
         ({"SLACK_WEBHOOK_URL": "hooks.slack.example/canary"}, "SLACK_WEBHOOK_URL is not an address"),
         ({"AGENTGAUGE_ROOT_URL": "https://canary}}{{"}, "AGENTGAUGE_ROOT_URL is not an address"),
-        ({"AGENTGAUGE_ALERT_EMAIL": "a@b.example", "SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
+        ({"ALERT_EMAIL": "a@b.example", "SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
     ],
 )
 def test_a_setting_that_cannot_be_right_is_named_and_not_shown(tmp_path, settings, says):
@@ -171,7 +171,7 @@ def test_links_lead_to_where_people_reach_the_portal(tmp_path):
     [
         ({}, {"alertmanager": True}, "nobody is told of them: set SLACK_WEBHOOK_URL in .env, see docs/alerts.md"),
         ({"SLACK_WEBHOOK_URL": SECRET}, {"alertmanager": True}, "slack, by Alertmanager"),
-        ({"SLACK_WEBHOOK_URL_WARNING": SECRET, "AGENTGAUGE_ALERT_EMAIL": "a@b"}, {"grafana": True}, "slack, email, by"),
+        ({"SLACK_WEBHOOK_URL": SECRET, "ALERT_EMAIL": "a@b"}, {"grafana": True}, "slack, email, by"),
         ({"SLACK_WEBHOOK_URL": SECRET}, {}, "nobody is told of them: Alertmanager is not installed"),
     ],
 )

@@ -376,7 +376,7 @@ def test_make_logs_shows_what_every_part_says_until_it_is_interrupted(running: S
         for line in following.stdout:
             if match := re.fullmatch(r"==> .*/(\w+)\.log <==", line.strip()):
                 heads.add(match[1])
-            if heads == {"portal", "prometheus", "exporter", "demo", "supervisor"}:
+            if heads == {"portal", "prometheus", "alertmanager", "exporter", "demo", "supervisor"}:
                 break
         os.killpg(following.pid, signal.SIGINT)
         following.stdout.read()

@@ -97,7 +97,6 @@ def test_the_example_names_every_port_with_its_default_and_no_secret() -> None:
         "PGPASSWORD": "",
         "SMTP_PASSWORD": "",
         "AGENTGAUGE_OTLP_TOKEN": "",
-        "SMTP_PASSWORD": "",
     }
 
 

@@ -90,10 +90,11 @@ def _choose(settings: Settings, home: Path, receiver: _Block) -> None:
 
 def _slack(settings: Settings, home: Path, severity: str) -> _Block | None:
     """A webhook of Slack has its channel; only older ones take another."""
-    own = f"SLACK_WEBHOOK_URL_{severity.upper()}"
-    url = _address(settings, own) or _address(settings, "SLACK_WEBHOOK_URL")
+    url = _address(settings, "SLACK_WEBHOOK_URL")
     if not url:
         return None
+    if severity == "warning":
+        url = _address(settings, "SLACK_WEBHOOK_URL_WARNING") or url
     path = home / f"slack_webhook_url_{severity}"
     write_private(path, url)
     return {"api_url_file": str(path), "channel": settings.env.get(f"SLACK_CHANNEL_{severity.upper()}", "")}
@@ -101,13 +102,11 @@ def _slack(settings: Settings, home: Path, severity: str) -> _Block | None:
 
 def _email(settings: Settings, home: Path, _: str) -> _Block | None:
     env = settings.env
-    if not (to := env.get("AGENTGAUGE_ALERT_EMAIL")):
+    if not (to := env.get("ALERT_EMAIL")):
         return None
     host = env.get("SMTP_HOST", "")
     if not host.rpartition(":")[2].isdecimal():
-        raise StackError(
-            "AGENTGAUGE_ALERT_EMAIL is set, so SMTP_HOST has to be a server and its port: mail.example:587"
-        )
+        raise StackError("ALERT_EMAIL is set, so SMTP_HOST has to be a server and its port: mail.example:587")
     filled: _Block = {"to": to, "smarthost": host, "from": env.get("SMTP_FROM") or "agentgauge@localhost"}
     if env.get("SMTP_TLS") == "off":
         filled["require_tls"] = False
@@ -119,7 +118,7 @@ def _email(settings: Settings, home: Path, _: str) -> _Block | None:
 
 
 def _webhook(settings: Settings, home: Path, _: str) -> _Block | None:
-    url = _address(settings, "AGENTGAUGE_ALERT_WEBHOOK_URL")
+    url = _address(settings, "ALERT_WEBHOOK_URL")
     return {"url": url} if url else None
 
 

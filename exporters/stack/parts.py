@@ -179,13 +179,11 @@ def _grafana_environment(settings: Settings) -> Mapping[str, str]:
 
 
 def _alert_environment(settings: Settings) -> Mapping[str, str]:
-    """Which ways alerts go, and where, as docker-compose.yml says it; an address that is empty stops Grafana."""
+    """Where alerts go, as docker-compose.yml says it; an address that is empty stops Grafana."""
     env = settings.env
-    ways = {"slack": "SLACK_WEBHOOK_URL", "email": "ALERT_EMAIL", "webhook": "ALERT_WEBHOOK_URL"}
     nowhere = "http://127.0.0.1:9/is-not-set"
     slack = env.get("SLACK_WEBHOOK_URL") or nowhere
     return {
-        "AGENTGAUGE_NOTIFY": " ".join(way for way, name in ways.items() if env.get(name)),
         "AGENTGAUGE_ROOT_URL": env.get("AGENTGAUGE_ROOT_URL") or settings.url("PORTAL_PORT"),
         "SLACK_WEBHOOK_URL_CRITICAL": slack,
         "SLACK_WEBHOOK_URL_WARNING": env.get("SLACK_WEBHOOK_URL_WARNING") or slack,

@@ -22,12 +22,8 @@ PORTS = {
 # Taken by the demo of every kind of store only.
 DEMO_PORTS = {"DEMO_OTLP_PORT": 4318, "DEMO_LANGFUSE_PORT": 4319}
 
-# The ways on which people are told of alerts, and the settings of which one opens it.
-_WAYS = {
-    "slack": ("SLACK_WEBHOOK_URL", "SLACK_WEBHOOK_URL_CRITICAL", "SLACK_WEBHOOK_URL_WARNING"),
-    "email": ("AGENTGAUGE_ALERT_EMAIL",),
-    "webhook": ("AGENTGAUGE_ALERT_WEBHOOK_URL",),
-}
+# The ways on which people are told of alerts, each with the setting that opens it; docker-compose.yml has them too.
+_WAYS = {"slack": "SLACK_WEBHOOK_URL", "email": "ALERT_EMAIL", "webhook": "ALERT_WEBHOOK_URL"}
 
 _ENV_HEAD = """\
 # Written by `make up`, for this machine only; never committed. Docker Compose reads it too.
@@ -108,7 +104,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         demo=demo,
         stores=stores,
         history=env.get("DEMO_HISTORY") or "7d",
-        notify=tuple(way for way, names in _WAYS.items() if any(map(env.get, names))),
+        notify=tuple(way for way, name in _WAYS.items() if env.get(name)),
         mode=mode,
         patience=_number(env, "AGENTGAUGE_WAIT", 180, most=86400),
     )
