@@ -11,7 +11,8 @@ from bench import store
 from bench.figures import Figure, table
 
 from exporters.sources import Translated
-from exporters.sources.llm_metrics.generations import FIELDS, Page, translate
+from exporters.sources.llm_metrics.generations import Page, translate
+from exporters.sources.llm_metrics.rows import FIELDS
 from tests.bench import sql, tuples
 
 PLAIN = Path(__file__).parent / "fixtures" / "createagents" / "plain"

@@ -17,10 +17,11 @@ from sqlalchemy import text
 
 from exporters.runs import Runs
 from exporters.sources import SourceError, Translated, open_source
-from exporters.sources.llm_metrics import generations, layout, reader
-from exporters.sources.llm_metrics.generations import FIELDS, Page, translate, unit_of
+from exporters.sources.llm_metrics import layout, reader
+from exporters.sources.llm_metrics.generations import Page, translate, unit_of
 from exporters.sources.llm_metrics.postgresql import Database as Postgresql
 from exporters.sources.llm_metrics.postgresql import place_of
+from exporters.sources.llm_metrics.rows import FIELDS, LATENCY
 from exporters.sources.llm_metrics.sqlite import Database as Sqlite
 from exporters.span import Span
 
@@ -756,7 +757,7 @@ def test_whatever_stands_in_a_row_is_a_span_or_a_counted_bad_record(rows: list[t
         assert 0.0 <= span.time < 4102444800.0
         assert all(value is None or 0 <= value < 2**53 for value in (span.input_tokens, span.cost, span.duration))
         "".join((span.trace_id, span.span_id, span.agent, span.model, span.provider)).encode()
-    unit_of([row[generations.LATENCY] for row in rows])
+    unit_of([row[LATENCY] for row in rows])
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

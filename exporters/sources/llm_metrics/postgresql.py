@@ -102,7 +102,7 @@ class Database:
         """Return the rows of a question, asked in a transaction of its own. Raises SourceError."""
         try:
             with self._engine.connect() as connection:
-                return connection.execute(statement, parameters).fetchall()  # type: ignore[return-value] # Row is a tuple
+                return [tuple(row) for row in connection.execute(statement, parameters)]
         except SQLAlchemyError as error:
             raise self._unread(error) from None
 

@@ -10,8 +10,9 @@ import msgspec
 from sqlalchemy import Column, ColumnElement, Select, Table
 
 from exporters.sources import Batch
-from exporters.sources.llm_metrics.generations import FIELDS, LATENCY, Page, unit_of
+from exporters.sources.llm_metrics.generations import Page, unit_of
 from exporters.sources.llm_metrics.layout import PAGE_ROWS, Layout, layout_of
+from exporters.sources.llm_metrics.rows import FIELDS, LATENCY
 
 # Between two looks behind, and between two thorough ones where a database does not tell what changed.
 LOOK_SECONDS = 60.0
