@@ -63,6 +63,19 @@ def test_the_same_question_is_asked_once_an_hour_and_few_others(totals: tuple[La
     assert ask(START + 1, START + 2) == Sums()
 
 
+@pytest.mark.parametrize("totals", ["3.150.0", "3.225.3", "4.10.0", "4.35.0"], indirect=True)
+def test_a_call_across_midnight_is_of_the_day_on_which_it_ended(totals: tuple[Langfuse, Totals]) -> None:
+    project, ask = totals
+    midnight = START - START % 86_400 + 86_400 * 3
+    given = {"model": "gpt-4o", "usageDetails": {"input": 30, "output": 4, "total": 34}, "costDetails": {"total": 0.5}}
+    project.add(id="within", start=midnight - 60, **given)
+    project.add(id="across", start=midnight - 5, end=midnight + 5, **given)
+    project.add(id="a tool", type="TOOL", start=midnight - 5, end=midnight + 5)
+    project.add(id="at once", start=midnight, end=midnight + 1, **given)
+    assert ask(midnight - 86_400, midnight) == Sums(calls=1, input_tokens=30, output_tokens=4, cost=0.5)
+    assert ask(midnight, midnight + 86_400) == Sums(calls=2, input_tokens=60, output_tokens=8, cost=1.0)
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"data": 5}', b'{"data": [5]}', b"[]"])
 def test_a_reply_that_is_no_total_is_said_in_one_line(totals: tuple[Langfuse, Totals], body: bytes) -> None:
     project, ask = totals

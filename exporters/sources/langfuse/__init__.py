@@ -38,7 +38,7 @@ def open_project(url: SplitResult, options: Options) -> Source:
     )
     project = Project(Client(origin, keys, timeout), settings)
     # A client of its own: it is asked from another thread, and from another budget of requests.
-    totals = Totals(Client(origin, keys, timeout), settings.api)
+    totals = Totals(Client(origin, keys, timeout), settings.api, settings.age)
 
     def spans(rows: Sequence[Row]) -> Translated:
         return translate(rows, options.environment)

@@ -84,6 +84,15 @@ class Surface:
         params.append(("filter", json.dumps(_conditions(name, since, until, age), separators=(",", ":"))))
         return ("/observations", params) if self.paged else ("/v2/observations", [*params, ("fields", FIELDS)])
 
+    def lasting_over(self, border: float, *, page: str, age: float) -> Asked:
+        """Return path and parameters of a page of the observations that began before a time and ended at it or
+        later; only for a server that can be asked by the end."""
+        conditions = [*_conditions("observations", border, border + age, age), _time("startTime", "<", border)]
+        params = [("limit", str(self.most("observations"))), ("filter", json.dumps(conditions, separators=(",", ":")))]
+        if self.paged:
+            return "/observations", [*params, ("page", page or "1")]
+        return "/v2/observations", [*params, ("fields", FIELDS), *([("cursor", page)] if page else [])]
+
     def any_before(self, until: float, *, page: str = "") -> Asked:
         """Return path and parameters of one row that began before a time."""
         params = [("limit", "1"), ("toStartTime", iso(until))]

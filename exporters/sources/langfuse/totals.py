@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from exporters.sources import SourceError, Sums
+from exporters.sources.langfuse.borders import CALLS, lasting_over, plus
 from exporters.sources.langfuse.client import Client, RefusedError
 from exporters.sources.langfuse.surfaces import Surface, detect, iso
 
@@ -15,20 +16,22 @@ from exporters.sources.langfuse.surfaces import Surface, detect, iso
 AN_HOUR = 4
 _HOUR = 3600.0
 
-_CALLS = ("GENERATION", "EMBEDDING")
 _MEASURES = (("count", "count"), ("totalTokens", "sum"), ("outputTokens", "sum"), ("totalCost", "sum"))
 
 
 class Totals:
     """Asks for the totals of a period, a few times an hour at most; past that the answer is unknown.
 
-    Langfuse adds up what began in the period, not what ended. Its input tokens are those whose key begins with
+    Langfuse adds up what began in the period, not what ended: calls that lasted over a border of it are moved, where
+    the server can be asked for them. Its input tokens are those whose key begins with
     `input`, so that what was cached under another name is missing: all but the output is taken for input instead.
     """
 
-    def __init__(self, client: Client, api: Literal["auto", "v1", "v2"]) -> None:
+    def __init__(self, client: Client, api: Literal["auto", "v1", "v2"], age: float = 86_400.0) -> None:
+        """`age` bounds how long a call may last, in seconds."""
         self._client = client
         self._api = api
+        self._age = age
         self._surface: Surface | None = None
         # What was asked within the last hour, and when.
         self._asked: dict[tuple[float, float], tuple[float, Sums]] = {}
@@ -61,8 +64,12 @@ class Totals:
         path = "/metrics" if surface.paged else "/v2/metrics"
         rows = _rows(self._client.get(path, [("query", json.dumps(_query(since, until), separators=(",", ":")))]))
         if not rows:
-            return Sums(calls=0, input_tokens=0, output_tokens=0, cost=0.0)
-        return _sums(*(_number(rows[0].get(f"{how}_{measure}")) for measure, how in _MEASURES))
+            rows = [dict.fromkeys((f"{how}_{measure}" for measure, how in _MEASURES), 0)]
+        found = _sums(*(_number(rows[0].get(f"{how}_{measure}")) for measure, how in _MEASURES))
+        return self._moved(self._moved(found, surface, since, 1), surface, until, -1)
+
+    def _moved(self, sums: Sums, surface: Surface, border: float, times: int) -> Sums:
+        return plus(sums, lasting_over(self._client, surface, border, self._age), times)
 
     def _by_days(self, since: float, until: float) -> Sums:
         """Add up the days of `/metrics/daily`, which servers before 3.150 have; what has no model is no call."""
@@ -85,7 +92,7 @@ def _query(since: float, until: float) -> dict[str, Any]:
         "view": "observations",
         "dimensions": [],
         "metrics": [{"measure": measure, "aggregation": how} for measure, how in _MEASURES],
-        "filters": [{"type": "stringOptions", "column": "type", "operator": "any of", "value": list(_CALLS)}],
+        "filters": [{"type": "stringOptions", "column": "type", "operator": "any of", "value": list(CALLS)}],
         "fromTimestamp": iso(since),
         "toTimestamp": iso(until),
     }
