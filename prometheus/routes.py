@@ -8,11 +8,11 @@ from exporters.catalogue.messages import Link, Links, templates
 
 # The address of the portal, which a template of its own says.
 _ROOT = '{{ template "agentgauge.portal" }}'
-_TAB = _ROOT + '/{{ reReplaceAll "^agents-(overview)?" "" .Annotations.dashboard_uid }}'
+_PANEL = _ROOT + "/panel?id={{ .Annotations.panel_id }}"
 # The portal's pickers that an alert's labels set; not those whose value would make up the whole message.
-_PICKED = '{{ $mark := "?" }}' + "".join(
+_PICKED = "".join(
     f"{{{{ with .Labels.{label} }}}}{{{{ $value := urlquery . }}}}{{{{ if lt (len $value) 60 }}}}"
-    f'{{{{ $mark }}}}{picker}={{{{ reReplaceAll "[+]" "%20" $value }}}}{{{{ $mark = "&" }}}}{{{{ end }}}}{{{{ end }}}}'
+    f'&{picker}={{{{ reReplaceAll "[+]" "%20" $value }}}}{{{{ end }}}}{{{{ end }}}}'
     for picker, label in (("agent", "gen_ai_agent_name"), ("model", "gen_ai_request_model"), ("source", "source"))
 )
 # A silence of what all that is told has in common; of the alert by its name where that would be too long.
@@ -25,10 +25,10 @@ _SILENCE = """{{ $labels := "" }}{{ $comma := "" }}\
 _RUNBOOK = '/runbooks{{ reReplaceAll "^[^#]*" "" .Annotations.runbook_url }}'
 
 LINKS = Links(
-    panel=Link(when=".Annotations.dashboard_uid", url=_TAB + _PICKED),
+    panel=Link(when=".Annotations.panel_id", url=_PANEL + _PICKED),
     runbook=Link(when=".Annotations.runbook_url", url=_ROOT + _RUNBOOK),
     silence=Link(when="$.ExternalURL", url=_SILENCE),
-    board=Link(when=".Annotations.dashboard_uid", url=_TAB),
+    board=Link(when=".Annotations.panel_id", url=_PANEL),
 )
 
 # What `make up` and a reader of the file put their own in place of.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from streamlit_portal import filters, grafana, settings, widgets
+from streamlit_portal import filters, grafana, panel, runbooks, settings, widgets
 from streamlit_portal.settings import Settings
 from streamlit_portal.tab import Tab
 from streamlit_portal.tabs import agents, cost, errors, exporter_health, models, overview, tools
@@ -35,9 +35,10 @@ def show(tab: Tab, chosen: Settings) -> None:
             st.markdown(
                 f"[Open in Grafana :material/open_in_new:]({grafana.link(address, tab.board, scope)})", width="content"
             )
-    widgets.cards(tab.cards, page)
+    if tab.cards:
+        widgets.cards(tab.cards, page)
     with st.container(key="notice"):
-        if notice := _notice(page, healthy):
+        if notice := " ".join(filter(None, (_untold(chosen), _notice(page, healthy)))):
             st.caption(notice)
     for at, names in enumerate(tab.rows):
         with st.container(key=f"row-{at}"):
@@ -45,6 +46,20 @@ def show(tab: Tab, chosen: Settings) -> None:
         if at == 0 and tab.table:
             widgets.table(tab.table_title, tab.table, page)
     st.fragment(_watch, run_every=_LOOK)(chosen, scope.dark, healthy)
+
+
+def show_panel(chosen: Settings) -> None:
+    """Draw the panel that the address names by its id."""
+    if found := panel.tab(st.query_params.get("id", "")):
+        show(found, chosen)
+    else:
+        st.title("No such panel", anchor=False)
+        st.markdown("No alert has the panel of this address. It may be of another version.")
+
+
+def _untold(chosen: Settings) -> str:
+    """Say that alerts go nowhere, if that is known."""
+    return "Nobody is told of alerts: docs/alerts.md says how to set that up." if chosen.notify == () else ""
 
 
 def _notice(page: widgets.Page, healthy: bool) -> str:
@@ -85,6 +100,10 @@ def main() -> None:
         ]
         for group, tabs in TABS.items()
     }
+    pages["Govern"].append(st.Page(runbooks.show, title=runbooks.TITLE, url_path=runbooks.PATH, help=runbooks.QUESTION))
+    pages["Govern"].append(
+        st.Page(partial(show_panel, chosen), title="Panel", url_path=panel.PATH, visibility="hidden")
+    )
     page = st.navigation(pages, position="top")
     st.set_page_config(
         page_title=f"{page.title} · Agentgauge",

@@ -12,7 +12,8 @@ class Settings:
 
     `grafana` is what the browser opens: an address, or a path of the portal's own origin such as
     `/grafana` behind a proxy; empty means that there is none and panels are drawn here.
-    `grafana_internal` is what the portal itself asks for Grafana's health.
+    `grafana_internal` is what the portal itself asks for Grafana's health. `notify` are the ways on
+    which people are told of alerts; None means that whoever started the portal did not say.
     """
 
     prometheus: str
@@ -20,10 +21,11 @@ class Settings:
     grafana_internal: str
     refresh: int
     probe: int
+    notify: tuple[str, ...] | None = None
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read PROMETHEUS_URL, GRAFANA_URL, GRAFANA_INTERNAL_URL, PORTAL_REFRESH and PORTAL_PROBE.
+    """Read PROMETHEUS_URL, GRAFANA_URL, GRAFANA_INTERNAL_URL, PORTAL_REFRESH, PORTAL_PROBE and AGENTGAUGE_NOTIFY.
 
     Raises ValueError with one line that names the variable and says what it should hold.
     """
@@ -39,6 +41,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         grafana_internal=_address("GRAFANA_INTERNAL_URL", internal) if grafana else "",
         refresh=_seconds("PORTAL_REFRESH", environment.get("PORTAL_REFRESH", "15")),
         probe=_seconds("PORTAL_PROBE", environment.get("PORTAL_PROBE", "60")),
+        notify=tuple(notify.split()) if (notify := environment.get("AGENTGAUGE_NOTIFY")) is not None else None,
     )
 
 

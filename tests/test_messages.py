@@ -49,6 +49,7 @@ def alert(name: str, agent: str, percent: float, rank: str = "highest", **more: 
             "first": "Open the Errors dashboard for this agent.",
             "runbook_url": "docs/runbooks.md#run_error_ratio_by_agent",
             "dashboard_uid": "agents-errors",
+            "panel_id": "1721450763",
         },
         "startsAt": datetime.now(UTC).isoformat(),
         **more,
@@ -79,7 +80,7 @@ def test_one_alert_is_a_title_and_four_lines_in_slack_and_the_same_in_plain_text
         "Too many runs of an agent fail.",
         f"`agent support-bot` · Failed runs by agent: 33.3%, limit 20%, over 15m. Since {since(told)}.",
         "First: Open the Errors dashboard for this agent.",
-        f"<{ROOT}/errors?agent=support-bot|Panel> · <{ROOT}/runbooks#run_error_ratio_by_agent|Runbook> · "
+        f"<{ROOT}/panel?id=1721450763&agent=support-bot|Panel> · <{ROOT}/runbooks#run_error_ratio_by_agent|Runbook> · "
         f"<{silence}|Silence>",
     ]
     assert len(found["text"]) < 700
@@ -88,7 +89,7 @@ def test_one_alert_is_a_title_and_four_lines_in_slack_and_the_same_in_plain_text
         "Too many runs of an agent fail.",
         f"agent support-bot · Failed runs by agent: 33.3%, limit 20%, over 15m. Since {since(told)}.",
         "First: Open the Errors dashboard for this agent.",
-        f"Panel: {ROOT}/errors?agent=support-bot",
+        f"Panel: {ROOT}/panel?id=1721450763&agent=support-bot",
         f"Runbook: {ROOT}/runbooks#run_error_ratio_by_agent",
         f"Silence: {silence}",
     ]
@@ -107,7 +108,7 @@ def test_five_alerts_are_one_message_that_names_the_worst_first(sender, receiver
         "First: Open the Errors dashboard for this agent.",
     ]
     assert lines[3].startswith(
-        f"<{ROOT}/errors?agent=bot-2|Panel> · <{ROOT}/runbooks#run_error_ratio_by_agent|Runbook>"
+        f"<{ROOT}/panel?id=1721450763&agent=bot-2|Panel> · <{ROOT}/runbooks#run_error_ratio_by_agent|Runbook>"
     )
     # A silence of the group is for all of it.
     assert lines[3].endswith("filter=%7Balertname%3D%22Five%22%2C%20severity%3D%22critical%22%7D|Silence>")
@@ -133,7 +134,7 @@ def test_of_fifty_alerts_five_are_named_and_the_rest_is_a_link(sender, receiver)
         "`agent bot-49` · 96%",
         "`agent bot-8` · 94%",
         "`agent bot-38` · 93%",
-        f"<{ROOT}/errors|and 45 more>",
+        f"<{ROOT}/panel?id=1721450763|and 45 more>",
     ]
     assert len(found["text"]) <= 2000
 
@@ -161,7 +162,7 @@ def test_what_strangers_write_into_labels_is_text_and_short(sender, receiver):
     assert lines[1] == f"`{name}` · Failed runs by agent: 50%, limit 20%, over 15m. Since {since(told)}."
     assert len(html.unescape(name)) == 60
     # Too long for an address: the board of all agents, and a silence of all of them.
-    assert lines[3].startswith(f"<{ROOT}/errors|Panel> · ")
+    assert lines[3].startswith(f"<{ROOT}/panel?id=1721450763|Panel> · ")
     assert lines[3].endswith("filter=%7Balertname%3D%22Hostile%22%7D|Silence>")
     assert len(found["text"]) < 700
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from portal_stage import HOSTILE
+from streamlit.testing.v1 import AppTest
 
+from exporters.catalogue.alerts import alerts
 from exporters.catalogue.model import Signal
 from exporters.catalogue.signals import SIGNALS
-from streamlit_portal import charts, colours, grafana, lines, prometheus, settings, units, widgets
+from streamlit_portal import app, charts, colours, grafana, lines, panel, prometheus, runbooks, settings, units, widgets
 from streamlit_portal.app import TABS
 from streamlit_portal.axes import Look
 from streamlit_portal.prometheus import Answer, Query, Series
@@ -341,6 +343,30 @@ def test_every_picker_is_a_variable_of_every_board() -> None:
     for tab in ALL_TABS:
         board = json.loads((BOARDS / f"{tab.board}.json").read_text())
         assert {"source", "agent", "model"} <= {variable["name"] for variable in board["templating"]["list"]}, tab.board
+
+
+def test_every_alert_has_a_page_of_its_panel() -> None:
+    for alert in alerts(SIGNALS.values()):
+        found = panel.tab(str(alert.signal.panel_id))
+        assert found is not None
+        assert (found.rows, found.board) == (((alert.signal.name,),), alert.limit.dashboard)
+    assert panel.tab("1") is None
+    assert panel.tab("") is None
+
+
+def test_every_alert_has_a_runbook_without_formulas() -> None:
+    page = AppTest.from_string("from streamlit_portal import runbooks; runbooks.show()").run()
+    assert not page.exception
+    assert [header.value for header in page.header] == [alert.name for alert in alerts(SIGNALS.values())]
+    assert "**What to do.**" in page.markdown[0].value
+    assert runbooks._without_formulas("$1 and $2\n```\n$3\n```\n$4") == "\\$1 and \\$2\n```\n$3\n```\n\\$4"
+
+
+@pytest.mark.parametrize(
+    ("said", "known"), [({}, False), ({"AGENTGAUGE_NOTIFY": "slack"}, False), ({"AGENTGAUGE_NOTIFY": " "}, True)]
+)
+def test_that_nobody_is_told_of_alerts_is_said_where_it_is_known(said: dict[str, str], known: bool) -> None:
+    assert bool(app._untold(settings.from_environment(said))) == known
 
 
 class Deaf:

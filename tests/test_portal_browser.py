@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from portal_page import ALL_TABS, CHART, beats, cards, settled, value
 from portal_stage import HOSTILE, Grafana, Prometheus, portal
 
+from exporters.catalogue.alerts import alerts
 from exporters.catalogue.signals import SIGNALS
 from streamlit_portal import units
 from streamlit_portal.scope import RANGES, Scope
@@ -108,6 +109,28 @@ def test_the_cards_of_a_tab_say_what_promql_says(
         now, before = prometheus.value(expr, moment), prometheus.value(expr, moment - 86_400)
         delta = str(units.change(signal, now, before)[0])
         assert shown[signal.title] == (units.of(signal, now), delta), signal.name
+
+
+def test_a_link_to_a_runbook_shows_the_section_of_its_alert(drawing: str, open_page: Open) -> None:
+    alert = alerts(SIGNALS.values())[-1]
+    page = open_page(f"{drawing}/runbooks#{alert.anchor}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Runbooks"))
+    heading = page.locator(f"#{alert.anchor}")
+    expect(heading).to_have_text(alert.name)
+    expect(heading).to_be_in_viewport()
+    expect(page.get_by_text(alert.limit.do, exact=False)).to_be_visible()
+
+
+def test_a_link_to_a_panel_shows_it_for_whom_the_message_was_about(drawing: str, open_page: Open) -> None:
+    signal = SIGNALS["run_error_ratio_by_agent"]
+    page = open_page(f"{drawing}/panel?id={signal.panel_id}&agent=planner")
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(f"^{signal.title}"))
+    expect(page.locator(f".st-key-slot-{signal.name} canvas, .st-key-slot-{signal.name} svg").first).to_be_visible()
+    expect(page.locator("iframe")).to_have_count(0)
+    # It is no tab.
+    expect(page.get_by_role("link", name="Panel", exact=True)).to_have_count(0)
+    page.goto(f"{drawing}/panel?id=1")
+    expect(page.get_by_role("heading", level=1)).to_have_text("No such panel")
 
 
 def test_the_overview_shows_the_numbers_that_were_put_in(drawing: str, open_page: Open) -> None:

@@ -148,7 +148,7 @@ def runbooks_page(signals: Iterable[Signal]) -> str:
     listed = sorted(alerts(signals), key=lambda alert: alert.limit.severity != "critical")
     index = [(f"[{alert.name}](#{alert.anchor})", alert.limit.severity, alert.limit.says) for alert in listed]
     parts = [_NOTICE, _RUNBOOKS_INTRODUCTION, _table(("Alert", "Severity", "What is wrong"), index)]
-    return "\n".join([*parts, *map(_runbook, listed)])
+    return "\n".join([*parts, *(f'<a id="{one.anchor}"></a>\n## {one.name}\n\n{runbook(one)}' for one in listed)])
 
 
 _RUNBOOKS_INTRODUCTION = """# Runbooks
@@ -158,7 +158,8 @@ for the working day. An alert ends by itself when its condition no longer holds.
 """
 
 
-def _runbook(alert: Alert) -> str:
+def runbook(alert: Alert) -> str:
+    """Return what there is to know and to do about an alert, as Markdown."""
     signal, limit, labels = alert.signal, alert.limit, labels_by_series()
     who = f"Per {' and '.join(spoken(label) for label in signal.by)}: when" if signal.by else "When"
     fires = f"{who} it is {_bound(signal, limit)} for {_duration(limit.hold)} without a break."
@@ -169,9 +170,7 @@ def _runbook(alert: Alert) -> str:
     if limit.when:
         fires += f" And only while\n\n```promql\n{fill(limit.when, {}, limit.window, labels)}\n```"
     series = ", ".join(f"`{name}`" for name in sorted(Query.of(signal.expr).series))
-    return f"""<a id="{alert.anchor}"></a>
-## {alert.name}
-
+    return f"""\
 **{limit.says}** Severity: {limit.severity}. It is the panel "{signal.title}" of the dashboard `{limit.dashboard}`.
 
 **What it means.** {signal.means}
