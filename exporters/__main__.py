@@ -56,16 +56,8 @@ def _serve(options: argparse.Namespace) -> int:
     sources = _sources(options, follows=True)
     # Bound first: a port in use is told before the state is touched.
     with listen(options.listen) as bound:
-        host, port = bound.getsockname()[:2]
-
-        def begin() -> Runner:
-            runner = Runner(sources, options.state, _aggregate(options), idle=options.idle_limit, zone=options.zone)
-            logging.getLogger("agentgauge").info(
-                "listening on http://%s:%s/ sources=%s", host, port, ",".join(source.name for source in sources)
-            )
-            return runner
-
-        serve(begin, bound)
+        aggregate = _aggregate(options)
+        serve(lambda: Runner(sources, options.state, aggregate, idle=options.idle_limit, zone=options.zone), bound)
     return 0
 
 

@@ -10,12 +10,16 @@ NOT_YET = "The state is being opened and checked; nothing is counted or shown be
 
 
 class Beginning:
-    """Makes a runner and starts it, in a thread; `failed` is told when it cannot be made, `error` is why."""
+    """Makes a runner and starts it, in a thread; `begun` is told when it answers, `failed` when it cannot be made,
+    and `error` is why."""
 
-    def __init__(self, begin: Callable[[], Runner], failed: Callable[[], None]) -> None:
+    def __init__(
+        self, begin: Callable[[], Runner], begun: Callable[[Runner], None], failed: Callable[[], None]
+    ) -> None:
         self.runner: Runner | None = None
         self.error: Exception | None = None
         self._begin = begin
+        self._begun = begun
         self._failed = failed
         self._stopped = False
         self._lock = threading.Lock()
@@ -41,6 +45,7 @@ class Beginning:
         with self._lock:
             if self._stopped:
                 runner.stop()
-            else:
-                runner.start()
-                self.runner = runner
+                return
+            runner.start()
+            self.runner = runner
+        self._begun(runner)

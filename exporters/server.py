@@ -1,6 +1,7 @@
 """The exporter's pages over HTTP: /metrics, /-/healthy, /-/ready, and / that says where to look."""
 
 import gzip
+import logging
 import os
 import signal
 import socket
@@ -19,6 +20,8 @@ from exporters import __version__
 from exporters.beginning import NOT_YET, Beginning
 from exporters.exposition import OPENMETRICS, negotiate
 from exporters.runner import Runner
+
+log = logging.getLogger("agentgauge")
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -152,7 +155,12 @@ def serve(begin: Callable[[], Runner], bound: socket.socket) -> None:
     SIGINT. Raises what that does."""
     # uvicorn shuts down on it and then raises it again, to which the default is to end here and now.
     signal.signal(signal.SIGTERM, _ended)
-    beginning = Beginning(begin, failed=lambda: setattr(server, "should_exit", True))
+    host, port = bound.getsockname()[:2]
+
+    def begun(runner: Runner) -> None:
+        log.info("listening on http://%s:%s/ sources=%s", host, port, ",".join(one.name for one in runner.sources))
+
+    beginning = Beginning(begin, begun, failed=lambda: setattr(server, "should_exit", True))
     server = uvicorn.Server(
         uvicorn.Config(
             application(beginning),
