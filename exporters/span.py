@@ -74,6 +74,9 @@ class Span(msgspec.Struct, gc=False, omit_defaults=True):
     unsplit_tokens: int | None = None
     cost: float | None = None
     cost_source: str = ""
+    # Where the cost is computed: what tokens read from a cache would have cost more, and what writing there cost more.
+    cache_saving: float | None = None
+    cache_surcharge: float | None = None
     unpriced: str = ""
     # Why the usage cannot be right, such as more tokens from a cache than there were.
     invalid_usage: str = ""

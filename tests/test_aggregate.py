@@ -61,6 +61,7 @@ def test_a_model_call_feeds_every_metric_of_its_kind_and_no_other():
             call(
                 duration=3.0, time_to_first_chunk=0.5, input_tokens=100, output_tokens=20, cache_read_tokens=60,
                 cache_write_tokens=10, reasoning_tokens=5, cost=0.25, cost_source="reported",
+                cache_saving=0.125, cache_surcharge=0.0625,
             )
         ],
     )  # fmt: skip
@@ -72,6 +73,8 @@ def test_a_model_call_feeds_every_metric_of_its_kind_and_no_other():
         "gen_ai_client_inference_usage_cache_read_input_tokens": 60,
         "gen_ai_client_inference_usage_cache_write_input_tokens": 10,
         "gen_ai_client_inference_usage_reasoning_output_tokens": 5,
+        "agentgauge_cache_savings_usd": 0.125,
+        "agentgauge_cache_surcharge_usd": 0.0625,
         "gen_ai_client_inference_operation_input_tokens": 100,
         "gen_ai_client_inference_operation_output_tokens": 20,
     }
@@ -282,7 +285,8 @@ def everything(number: int) -> list[Span]:
     names = {"agent": agent, "environment": f"e{number % 3}" if number % 4 else "", "time": NOW}
     taken = {
         "input_tokens": 9, "output_tokens": 9, "cache_read_tokens": 1, "cache_write_tokens": 1, "reasoning_tokens": 1,
-        "unsplit_tokens": 1, "time_to_first_chunk": 1.0, "without_usage": True, "prompt": f"q{number % 101}",
+        "unsplit_tokens": 1, "cache_saving": 1.0, "cache_surcharge": 1.0, "time_to_first_chunk": 1.0,
+        "without_usage": True, "prompt": f"q{number % 101}",
         "prompt_version": str(number % 3),
     }  # fmt: skip
     reasons = ("no_usage", "no_split", "no_model", "unknown_model", "not_by_token", "invalid_usage")

@@ -46,6 +46,8 @@ def test_every_store_has_a_page_and_every_family_of_a_store_is_on_one():
         "gen_ai_client_inference_usage_cache_read_input_tokens",
         "gen_ai_client_inference_usage_cache_write_input_tokens",
         "gen_ai_client_inference_usage_reasoning_output_tokens",
+        "agentgauge_cache_savings_usd",
+        "agentgauge_cache_surcharge_usd",
         "agentgauge_inference_invalid_usage",
         "agentgauge_label_overflow",
         # Of stores that have scores and prompts, and that change what they said.

@@ -126,6 +126,32 @@ def test_a_price_that_changes_at_an_hour_is_that_of_the_hour(moment, rates):
 
 
 @pytest.mark.parametrize(
+    ("model", "provider", "parts", "saving", "surcharge"),
+    [
+        # 3 a million, 0.30 from the cache, 3.75 into it.
+        ("claude-sonnet-4-5", "anthropic", {"cache_read_tokens": 800}, 800 * 2.70 * MILLION, None),
+        ("claude-sonnet-4-5", "anthropic", {"cache_write_tokens": 100}, None, 100 * 0.75 * MILLION),
+        (
+            "claude-sonnet-4-5", "anthropic", {"cache_read_tokens": 800, "cache_write_tokens": 100},
+            800 * 2.70 * MILLION, 100 * 0.75 * MILLION,
+        ),
+        # 0.15 and 0.075; into the cache they cost what they cost.
+        ("gpt-4o-mini", "openai", {"cache_read_tokens": 600, "cache_write_tokens": 100}, 600 * 0.075 * MILLION, None),
+        # No price of its own for a cached token.
+        ("gpt-4", "openai", {"cache_read_tokens": 600}, None, None),
+        ("gpt-4o-mini", "openai", {"reasoning_tokens": 5}, None, None),
+        ("gpt-4o-mini", "openai", {}, None, None),
+    ],
+)  # fmt: skip
+def test_what_a_cache_saved_and_cost_is_known_where_its_price_is(model, provider, parts, saving, surcharge):
+    span = priced(model, provider, input_tokens=1000, output_tokens=10, **parts)
+    assert span.cost_source == "computed"
+    assert (span.cache_saving, span.cache_surcharge) == (pytest.approx(saving), pytest.approx(surcharge))
+    reported = priced(model, provider, input_tokens=1000, output_tokens=10, cost=0.5, **parts)
+    assert (reported.cache_saving, reported.cache_surcharge) == (None, None)
+
+
+@pytest.mark.parametrize(
     ("usage", "reason"),
     [
         # Stores that count input without what is cached; a store that says nothing of the input.

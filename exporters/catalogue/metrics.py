@@ -108,6 +108,20 @@ METRICS = (
         by="cost_source",
     ),
     Metric(
+        name="agentgauge_cache_savings_usd",
+        type="counter",
+        help="What input tokens would have cost more in USD, had the provider not read them from its cache.",
+        of="inference",
+        field="cache_saving",
+    ),
+    Metric(
+        name="agentgauge_cache_surcharge_usd",
+        type="counter",
+        help="What input tokens cost more in USD, because the provider wrote them to its cache.",
+        of="inference",
+        field="cache_surcharge",
+    ),
+    Metric(
         name="agentgauge_inference_calls",
         type="counter",
         help="Model calls that ended, by outcome.",

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from exporters.pricing.agreed import Agreed, Entry
 from exporters.pricing.listed import DAY, list_price
-from exporters.pricing.rates import Parts, Price, cost
+from exporters.pricing.rates import Parts, Price, Rates, cache_saving, cache_surcharge, cost
 from exporters.pricing.table import table_price
 from exporters.span import Span
 
@@ -61,6 +61,8 @@ class Prices:
             rates = price.rates(given or 0, time % DAY) if price.starts or price.turns else price.tiers[0]
             span.cost = cost(rates, given or 0, taken or 0, parts)
             span.cost_source = "computed"
+            if parts is not _NONE:
+                _compare(span, rates, parts)
 
     def _agree(self, span: Span, parts: Parts) -> bool:
         """Price a call as agreed, if that was and the call's usage allows it."""
@@ -77,6 +79,7 @@ class Prices:
             return False
         else:
             span.cost = cost(rates, span.input_tokens or 0, span.output_tokens or 0, parts)
+            _compare(span, rates, parts)
         span.cost_source = "override"
         return True
 
@@ -105,6 +108,12 @@ def _parts(span: Span) -> Parts:
     elif reasoned > (span.output_tokens or 0):
         span.invalid_usage = "reasoning_exceeds_output"
     return read, write, reasoned
+
+
+def _compare(span: Span, rates: Rates, parts: Parts) -> None:
+    """Say what a cache saved and cost in a call, against the same call without one."""
+    read, written, _ = parts
+    span.cache_saving, span.cache_surcharge = cache_saving(rates, read), cache_surcharge(rates, written)
 
 
 def _lack(span: Span) -> str:
