@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from exporters.catalogue.signals import SIGNALS
-from grafana.tables import Table
+from exporters.catalogue.tables import Table
 
 TAG = "agents"
 COLUMNS = 24  # of Grafana's grid
@@ -18,7 +18,7 @@ class Row:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the panels: cards and states are low, all else is 8 high.
+        """Width and height of the panels: cards and states are low, all else is 8 high, but for a table that says.
 
         ValueError when the panels would leave a gap, or be too narrow to read.
         """
@@ -26,7 +26,8 @@ class Row:
         count = len(self.entries)
         if not count or COLUMNS % count or (count > 3 and views != {"stat"}):
             raise ValueError(f"{count} panels do not fill a row: {self.entries}")
-        return COLUMNS // count, 4 if views in ({"stat"}, {"state"}) else 8
+        heights = [entry.height for entry in self.entries if isinstance(entry, Table)]
+        return COLUMNS // count, 4 if views in ({"stat"}, {"state"}) else max(heights, default=8)
 
 
 @dataclass(frozen=True, kw_only=True)

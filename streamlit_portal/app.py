@@ -43,8 +43,9 @@ def show(tab: Tab, chosen: Settings) -> None:
     for at, names in enumerate(tab.rows):
         with st.container(key=f"row-{at}"):
             widgets.row(names, page)
-        if at == 0 and tab.table:
-            widgets.table(tab.table_title, tab.table, page)
+        if at == 0:
+            for number, table in enumerate(tab.tables):
+                widgets.table(table, page, number)
     st.fragment(_watch, run_every=_LOOK)(chosen, scope.dark, healthy)
 
 

@@ -31,9 +31,12 @@ def grid(start: float, end: float, step: int) -> tuple[float, ...]:
 
 def name(signal: Signal, series: Series) -> str:
     """Return the legend's text: the values of `by`, in its order; the title where there is none."""
-    if not signal.by:
-        return signal.title
-    return " · ".join(series.labels.get(label, "") or UNNAMED for label in signal.by)
+    return " · ".join(names(signal, series)) or signal.title
+
+
+def names(signal: Signal, series: Series) -> tuple[str, ...]:
+    """Return the values of `by`, in its order."""
+    return tuple(series.labels.get(label, "") or UNNAMED for label in signal.by)
 
 
 def lines(signal: Signal, answer: Answer, moments: Sequence[float]) -> list[Line]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from exporters.catalogue.metrics import labels_by_series
 from exporters.catalogue.model import Signal, fill, spoken
@@ -36,6 +37,7 @@ RANGES = {
     )
 }
 DEFAULT_RANGE = "24h"
+_DAY = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,21 @@ class Scope:
         """Return the pickers that are set but that no family of the signal has a label for, as words."""
         known = {label for series in _SELECTED.findall(signal.expr) for label in LABELS[series]}
         return [spoken(PICKERS[name]) for name, _ in self.picked if PICKERS[name] not in known]
+
+
+def moment_before(signal: Signal, now: float, span: Range) -> float:
+    """Return the moment whose value a card's is compared with, in Unix seconds: that of the range before.
+
+    What begins anew each day or month is compared with the same time of the last one, or with the last
+    month's end where that had no such day.
+    """
+    if signal.begins == "day":
+        return now - _DAY
+    if signal.begins == "month":
+        first = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        days = (first - timedelta(days=1)).day
+        return min(now - days * _DAY, first.timestamp() - 60)
+    return now - span.seconds
 
 
 def quoted(value: str) -> str:

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 
+from exporters.catalogue.tables import Table
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tab:
-    """A page: a line of cards, rows of panels side by side, and at most one table.
+    """A page: a line of cards, rows of panels side by side, and tables below the first row.
 
     `path` is its place in the address; the tab that the portal opens with has none.
     `question` is what the page answers. `board` is the uid of the Grafana dashboard on which
     every panel stands too. There are at most four panels, because each embedded one boots all
-    of Grafana. `table` names the signals that are its columns, which share one `by` label.
+    of Grafana.
     """
 
     title: str
@@ -19,5 +21,4 @@ class Tab:
     board: str
     cards: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    table: tuple[str, ...] = ()
-    table_title: str = ""
+    tables: tuple[Table, ...] = ()

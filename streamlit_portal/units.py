@@ -45,8 +45,19 @@ def text(value: float, unit: Unit, decimals: int | None = None) -> str:
 
 
 def of(signal: Signal, value: float | None) -> str:
-    """Return `value` in the signal's unit and decimals, a dash for None and NaN."""
-    return NONE if value is None or math.isnan(value) else text(value, signal.unit, signal.decimals)
+    """Return `value` in the signal's unit and decimals, a dash for None and NaN.
+
+    A difference has its sign, and one of shares is in points.
+    """
+    if value is None or math.isnan(value):
+        return NONE
+    if not signal.signed:
+        return text(value, signal.unit, signal.decimals)
+    size = abs(value)
+    points = signal.unit == "percentunit"
+    shown = f"{_fixed(100 * size, signal.decimals)} pp" if points else text(size, signal.unit, signal.decimals)
+    # What is too small to show has no direction.
+    return f"{'+' if value > 0 else '-'}{shown}" if re.search("[1-9]", shown) else shown
 
 
 def tick(value: float, unit: Unit) -> str:

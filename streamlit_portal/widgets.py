@@ -12,10 +12,11 @@ import streamlit as st
 
 from exporters.catalogue.model import Signal, spoken
 from exporters.catalogue.signals import SIGNALS
+from exporters.catalogue.tables import Table
 from streamlit_portal import charts, grafana, lines, prometheus, units
 from streamlit_portal.axes import Look
 from streamlit_portal.prometheus import Answer, Query
-from streamlit_portal.scope import Scope
+from streamlit_portal.scope import Scope, moment_before
 from streamlit_portal.settings import Settings
 
 # A panel of Grafana that is eight grid units high.
@@ -26,6 +27,7 @@ _PHONE, _NARROW, _FRAME = 360, 1140, 80
 _NAME = 150
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]()<>#+-.!|~$:&"})
 _COLOUR: dict[str, Literal["normal", "inverse", "off"]] = {"lower": "inverse", "higher": "normal", "": "off"}
+_AGAINST = {"day": "than yesterday by now", "month": "than last month by now"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,7 @@ def _card_queries(signal: Signal, scope: Scope, now: float) -> tuple[Query, Quer
     trend = scope.expression(signal, span.coarse)
     return (
         Query(expr=expr, end=now),
-        Query(expr=expr, end=now - span.seconds),
+        Query(expr=expr, end=moment_before(signal, now, span)),
         Query(expr=trend, start=now - span.seconds + span.coarse, end=now, step=span.coarse),
     )
 
@@ -125,7 +127,7 @@ def _card(signal: Signal, answers: Sequence[Answer], scope: Scope) -> None:
         delta,
         delta_color=_COLOUR[signal.better] if notable else "off",
         help=_help(signal, scope, current.problem),
-        delta_description="no change" if delta == 0 else None,
+        delta_description=None if delta is None else "no change" if delta == 0 else _AGAINST.get(signal.begins),
         border=True,
         height="stretch",
         chart_data=[value for _, value in trend.series[0].points] if trend.series else None,
@@ -193,36 +195,39 @@ def _drawing(signal: Signal, page: Page, beside: int) -> None:
         st.altair_chart(chart, alt=f"{signal.title}. {signal.means}", key=f"chart-{signal.name}")
 
 
-def table(title: str, names: Sequence[str], page: Page) -> None:
-    """Draw signals that share a `by` label as the columns of one table, dearest or largest first."""
-    with st.container(key="table", border=True, gap="xxsmall"):
-        st.header(plain(title), anchor=False)
-        st.fragment(_table, run_every=page.beat)(title, tuple(names), page)
+def table(table: Table, page: Page, number: int) -> None:
+    """Draw signals that keep the same labels as the columns of one table, in the order that it says."""
+    with st.container(key=f"table-{number}", border=True, gap="xxsmall"):
+        st.header(plain(table.title), anchor=False)
+        st.fragment(_table, run_every=page.beat)(table, page)
 
 
-def _table(title: str, names: tuple[str, ...], page: Page) -> None:
-    signals = [SIGNALS[name] for name in names]
+def _table(table: Table, page: Page) -> None:
+    signals = table.signals
     now = page.now()
     answers = page.ask([Query(expr=page.scope.expression(s, page.scope.span.seconds), end=now) for s in signals])
     problem = next((answer.problem for answer in answers if answer.problem), "")
-    columns = {
-        signal.title: pd.Series({lines.name(signal, s): s.points[-1][1] for s in answer.series}, dtype="float64")
-        for signal, answer in zip(signals, answers, strict=True)
-    }
-    frame = pd.DataFrame(columns)
-    if problem or frame.empty:
+    subjects = [spoken(label).capitalize() for label in table.labels]
+    rows: dict[tuple[str, ...], dict[str, float]] = {}
+    for signal, answer in zip(signals, answers, strict=True):
+        for series in answer.series:
+            rows.setdefault(lines.names(signal, series), {})[signal.title] = series.points[-1][1]
+    if problem or not rows:
         st.caption(plain(problem or signals[0].empty))
+    if not rows:
         return
-    money = next((signal for signal in signals if signal.unit == "currencyUSD"), signals[0])
-    frame = frame.sort_values(money.title, ascending=False)
-    frame.index.name = spoken(signals[0].by[0]).capitalize()
+    cells = [dict(zip(subjects, who, strict=True)) | values for who, values in rows.items()]
+    frame = pd.DataFrame(cells, columns=[*subjects, *(signal.title for signal in signals)])
+    by = SIGNALS[table.sort].title if table.sort else subjects[0]
+    frame = frame.sort_values(by, ascending=False)
     shown = {signal.title: lambda value, signal=signal: units.of(signal, value) for signal in signals}
     st.dataframe(
         frame.style.format(shown),
         placeholder=units.NONE,
-        alt=title,
+        alt=table.title,
+        hide_index=True,
         column_config={
-            "_index": st.column_config.Column(width=_NAME),
+            **{subject: st.column_config.Column(width=_NAME, pinned=True) for subject in subjects},
             **{signal.title: st.column_config.Column(help=signal.means) for signal in signals},
         },
     )

@@ -97,17 +97,16 @@ def gains() -> Gains:
     return found
 
 
-GAUGES = {
-    "agentgauge_source_up": (("source", "demo"),),
-    "agentgauge_source_lag_seconds": (("source", "demo"),),
-    "agentgauge_series": (),
-    "agentgauge_series_limit": (),
-}
-_LEVELS = {
-    "agentgauge_source_up": 1.0,
-    "agentgauge_source_lag_seconds": 0.0,
-    "agentgauge_series": 120.0,
-    "agentgauge_series_limit": 10_000.0,
+# Levels that never change.
+GAUGES: dict[str, dict[Labels, float]] = {
+    "agentgauge_source_up": {(("source", "demo"),): 1.0},
+    "agentgauge_source_lag_seconds": {(("source", "demo"),): 0.0},
+    "agentgauge_series": {(): 120.0},
+    "agentgauge_series_limit": {(): 10_000.0},
+    "agentgauge_spend_usd": {
+        (("period", "today"), *_OWN, ("gen_ai_agent_name", "planner"), ("gen_ai_request_model", "gpt-5")): 12.5,
+        (("period", "month"), *_OWN, ("gen_ai_agent_name", "planner"), ("gen_ai_request_model", "gpt-5")): 250.0,
+    },
 }
 
 
@@ -122,11 +121,12 @@ def write_page(path: Path, now: float, found: Gains) -> None:
             for step in range(-BEFORE, AFTER + 1):
                 value += since if step * STEP > -86_400 else before
                 page.write(f"{name}{{{inside}}} {value:.10g} {base + step * STEP}\n")
-        for name, labels in GAUGES.items():
+        for name, levels in GAUGES.items():
             page.write(f"# TYPE {name} gauge\n")
-            inside = ",".join(f'{label}="{value}"' for label, value in labels)
-            for step in range(-BEFORE, AFTER + 1):
-                page.write(f"{name}{{{inside}}} {_LEVELS[name]} {base + step * STEP}\n")
+            for labels, level in levels.items():
+                inside = ",".join(f'{label}="{value}"' for label, value in labels)
+                for step in range(-BEFORE, AFTER + 1):
+                    page.write(f"{name}{{{inside}}} {level} {base + step * STEP}\n")
         page.write("# EOF\n")
 
 

@@ -139,7 +139,8 @@ def _of_picker(query: str) -> str:
 
 def faults(expr: str, known: Mapping[str, set[str]]) -> list[str]:
     """Return what an expression asks for that there is not."""
-    query = Query.of(expr)
+    # The blank of a window stands bare in an offset, where it would be read as a name.
+    query = Query.of(re.sub(r"offset \$\w+", "offset 1h", expr))
     found = [f"no series {name}" for name in sorted(query.series - known.keys())]
     # The names of labels within quotes are not read, so that a matcher's value is none.
     for name, inside in _SELECTOR.findall(re.sub(r'"[^"]*"|\'[^\']*\'', '""', expr)):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from string import ascii_uppercase
 from typing import Any
 
 import pytest
@@ -19,11 +20,11 @@ from exporters.catalogue.generated import ROOT
 from exporters.catalogue.metrics import labels_by_series
 from exporters.catalogue.model import Limit
 from exporters.catalogue.signals import SIGNALS
+from exporters.catalogue.tables import AGENTS
 from grafana import build
 from grafana.dashboards import DASHBOARDS
 from grafana.panels.parts import families, steps
 from grafana.panels.views import signal_panel
-from grafana.tables import AGENTS
 
 Json = dict[str, Any]
 
@@ -118,7 +119,7 @@ def asked(query: str) -> Iterator[tuple[str, set[str]]]:
     # A series without braces stands where a window or an operator follows, not a parenthesis.
     named = re.sub(r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\boffset \w+|\b(?:by|on) \([^)]*\)", " ", bare)
     for name in re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", named):
-        if name not in ("or", "and", "unless"):
+        if name not in ("or", "and", "unless", "offset"):
             yield name, set()
 
 
@@ -265,7 +266,7 @@ def test_no_query_is_without_its_data_source():
     for board, one in PANELS:
         assert one["datasource"] == wanted, board
         assert all(target["datasource"] == wanted for target in one["targets"]), board
-        assert [target["refId"] for target in one["targets"]] == list("ABCDEFG"[: len(one["targets"])])
+        assert [target["refId"] for target in one["targets"]] == list(ascii_uppercase[: len(one["targets"])])
     for page in COMMITTED.values():
         assert all(picker["datasource"] == wanted for picker in page["templating"]["list"][1:])
 
@@ -379,7 +380,7 @@ def test_thresholds_are_the_limits():
     assert ratio["custom"]["thresholdsStyle"] == {"mode": "dashed"}
     up = panel("agents-overview", "Sources up")["fieldConfig"]["defaults"]
     assert up["thresholds"]["steps"] == [{"color": "red", "value": None}, {"color": "green", "value": 1.0}]
-    card = panel("agents-overview", "Unpriced calls")
+    card = panel("agents-agents", "Unpriced calls")
     assert card["options"]["colorMode"] == "value"
     assert card["fieldConfig"]["defaults"]["thresholds"]["steps"][1] == {"color": "orange", "value": 0.25}
     warning = Limit(says="", headline="", do="", dashboard="", above=2.0)
@@ -463,8 +464,8 @@ def test_only_parts_of_a_whole_are_stacked():
 
 
 def test_a_table_merges_its_columns_on_the_label():
-    table = panel("agents-overview", "Agents in the time range")
-    assert [target["format"] for target in table["targets"]] == ["table"] * 5
+    table = panel("agents-agents", "Agents in the time range")
+    assert [target["format"] for target in table["targets"]] == ["table"] * 8
     merge, organize = table["transformations"]
     assert merge == {"id": "merge", "options": {}}
     assert organize["options"]["renameByName"] == {
@@ -472,12 +473,18 @@ def test_a_table_merges_its_columns_on_the_label():
         "Value #A": "Runs",
         "Value #B": "Failed",
         "Value #C": "Duration p95",
-        "Value #D": "Tokens",
-        "Value #E": "Spend",
+        "Value #D": "Calls per run",
+        "Value #E": "Tools per run",
+        "Value #F": "Tokens",
+        "Value #G": "Spend",
+        "Value #H": "Cost per good run",
     }
     assert organize["options"]["excludeByName"] == {"Time": True}
     assert organize["options"]["indexByName"]["gen_ai_agent_name"] == 0
     assert organize["options"]["indexByName"]["Value #E"] == 5
+    periods = panel("agents-overview", "This period and the one before")
+    assert periods["options"]["sortBy"] == [{"desc": True, "displayName": "Period"}]
+    assert override(periods, "Period") == {"unit": "string"}
     assert table["options"]["sortBy"] == [{"desc": True, "displayName": "Spend"}]
     assert override(table, "Agent")["unit"] == "string"
     assert override(table, "Failed")["unit"] == "percentunit"
@@ -491,8 +498,8 @@ def test_the_first_column_leads_to_its_dashboard_with_everything_kept():
         "/d/agents-models?${__url_time_range}&${datasource:queryparam}&${source:queryparam}"
         "&${environment:queryparam}&${agent:queryparam}&${tool:queryparam}&var-model=${__value.raw:percentencode}"
     )
-    for name, board in (("Agent", "agents-overview"), ("Tool", "agents-tools")):
-        (table,) = [one for one in COMMITTED[board]["panels"] if one["type"] == "table"]
+    for name, board in (("Agent", "agents-overview"), ("Model", "agents-overview"), ("Tool", "agents-tools")):
+        (table,) = [one for one in COMMITTED[board]["panels"] if one["title"].startswith(f"{name}s")]
         (link,) = override(table, name)["links"]
         assert link["url"].split("/")[2].split("?")[0] in COMMITTED
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from streamlit_portal import app, charts, colours, grafana, lines, panel, promet
 from streamlit_portal.app import TABS
 from streamlit_portal.axes import Look
 from streamlit_portal.prometheus import Answer, Query, Series
-from streamlit_portal.scope import RANGES, Scope, quoted
+from streamlit_portal.scope import RANGES, Scope, moment_before, quoted
 from streamlit_portal.tab import Tab
 
 ALL_TABS = [tab for tabs in TABS.values() for tab in tabs]
@@ -61,6 +62,23 @@ def signal(unit: str = "short", decimals: int | None = None, **more: object) -> 
 )
 def test_numbers_are_printed_as_grafana_prints_them(value: float, unit: str, decimals: int | None, shown: str) -> None:
     assert units.text(value, unit, decimals) == shown  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "decimals", "shown"),
+    [
+        (3.0, "currencyUSD", 2, "+$3.00"),
+        (-3.0, "currencyUSD", 2, "-$3.00"),
+        (0.001, "currencyUSD", 2, "$0.00"),
+        (0.125, "percentunit", 1, "+12.5 pp"),
+        (-0.0004, "percentunit", 1, "0.0 pp"),
+        (-0.25, "s", None, "-250 ms"),
+    ],
+)
+def test_a_difference_has_a_sign_and_one_of_shares_is_in_points(
+    value: float, unit: str, decimals: int | None, shown: str
+) -> None:
+    assert units.of(signal(unit, decimals, signed=True), value) == shown
 
 
 def test_what_is_not_a_number_is_a_dash() -> None:
@@ -167,6 +185,24 @@ def test_a_signal_is_filled_with_the_pickers_that_its_families_know() -> None:
     )
     assert scope.ignored(SIGNALS["runs"]) == ["model"]
     assert scope.ignored(SIGNALS["spend"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "before"),
+    [
+        ("spend", "2026-03-10T09:30:00", "2026-03-09T09:30:00"),
+        ("spend_today", "2026-03-01T00:10:00", "2026-02-28T00:10:00"),
+        ("spend_month", "2026-11-21T14:00:00", "2026-10-21T14:00:00"),
+        ("spend_month", "2026-03-10T09:30:00", "2026-02-10T09:30:00"),
+        # There is no 31st of February: all of it.
+        ("spend_month", "2026-03-31T09:30:00", "2026-02-28T23:59:00"),
+    ],
+)
+def test_a_card_is_compared_with_the_range_before_or_the_same_time_of_the_last_day_or_month(
+    name: str, now: str, before: str
+) -> None:
+    moments = [datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() for text in (now, before)]
+    assert moment_before(SIGNALS[name], moments[0], DAY) == moments[1]
 
 
 def test_what_is_read_as_markdown_is_escaped() -> None:
@@ -321,13 +357,12 @@ def test_nothing_to_draw_is_none() -> None:
 def test_a_tab_keeps_to_the_layout(tab: Tab) -> None:
     panels = [SIGNALS[name] for names in tab.rows for name in names]
     cards = [SIGNALS[name] for name in tab.cards]
-    columns = [SIGNALS[name] for name in tab.table]
     assert len(cards) in (4, 8)
     assert all(card.view == "stat" for card in cards)
     assert 1 <= len(panels) <= 4
     assert all(panel.view not in ("stat", "column") for panel in panels)
-    assert all(column.view == "column" for column in columns)
-    assert len({column.by for column in columns}) <= 1
+    assert len(tab.tables) <= 3
+    assert all(table.signals for table in tab.tables)
 
 
 @pytest.mark.parametrize("tab", ALL_TABS, ids=lambda tab: tab.title)

@@ -149,7 +149,9 @@ class Signal:
     panel's step for `over="rate"`, the whole time range for `over="range"`, and the window of
     the recording rule. `by` names the labels that the result keeps, in the legend's order.
     `better` says which way is good news, for the colour of a change. `colours` maps a value
-    of the (only) `by` label to a named Grafana colour.
+    of the (only) `by` label to a named Grafana colour. `begins` is of a level that begins anew each
+    day or month: it is compared with the same time of the one before. A `signed` value is a
+    difference.
     """
 
     name: str
@@ -166,6 +168,8 @@ class Signal:
     record: str = ""
     limits: tuple[Limit, ...] = ()
     colours: tuple[tuple[str, str], ...] = ()
+    begins: Literal["", "day", "month"] = ""
+    signed: bool = False
 
     @property
     def panel_id(self) -> int:

@@ -1,8 +1,8 @@
 """Agents: for who builds one."""
 
+from exporters.catalogue.tables import AGENTS as AGENTS_TABLE
 from grafana.dashboard import Dashboard, Row
 from grafana.dashboards.vitals import VITALS
-from grafana.tables import AGENTS as AGENTS_TABLE
 
 AGENTS = Dashboard(
     topic="Agents",

@@ -1,7 +1,7 @@
 """Models: for who chooses among them."""
 
+from exporters.catalogue.tables import MODELS as MODELS_TABLE
 from grafana.dashboard import Dashboard, Row
-from grafana.tables import MODELS as MODELS_TABLE
 
 MODELS = Dashboard(
     topic="Models",

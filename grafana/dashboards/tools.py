@@ -1,7 +1,7 @@
 """Tools: for who gives them to agents."""
 
+from exporters.catalogue.tables import TOOLS as TOOLS_TABLE
 from grafana.dashboard import Dashboard, Row
-from grafana.tables import TOOLS as TOOLS_TABLE
 
 TOOLS = Dashboard(
     topic="Tools",

@@ -6,9 +6,9 @@ from exporters.catalogue.alerts import alerts
 from exporters.catalogue.metrics import labels_by_series
 from exporters.catalogue.model import fill
 from exporters.catalogue.signals import SIGNALS
+from exporters.catalogue.tables import Table
 from grafana.dashboard import Dashboard
 from grafana.panels import DATASOURCE, Json
-from grafana.tables import Table
 from grafana.variables import where
 
 # A version is new for so long, so that a mark is seen at any zoom.

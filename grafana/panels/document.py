@@ -6,12 +6,12 @@ from grafanalib import core
 
 from exporters.catalogue.model import panel_id
 from exporters.catalogue.signals import SIGNALS
+from exporters.catalogue.tables import Table
 from grafana.dashboard import COLUMNS, TAG, Dashboard
 from grafana.panels import DATASOURCE, Json, live, plain
 from grafana.panels.annotations import annotations
 from grafana.panels.table import table_panel
 from grafana.panels.views import signal_panel
-from grafana.tables import Table
 from grafana.variables import VARIABLES, Variable, query, where
 
 # Keys that grafanalib writes for the Grafana of its time.

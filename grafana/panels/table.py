@@ -1,4 +1,4 @@
-"""A table as a panel: one query a column, merged on the label that they share."""
+"""A table as a panel: one query a column, merged on the labels that they share."""
 
 from collections.abc import Mapping
 from string import ascii_uppercase
@@ -7,16 +7,17 @@ from grafanalib import core
 
 from exporters.catalogue.model import Signal, panel_id, spoken
 from exporters.catalogue.signals import SIGNALS
+from exporters.catalogue.tables import Table
 from grafana.panels import DATASOURCE, Json, live
-from grafana.panels.parts import empty, families, figure, steps, target
-from grafana.tables import Table
+from grafana.panels.parts import SUBJECTS, empty, families, figure, steps, target
 from grafana.variables import VARIABLES
 
 
 def table_panel(table: Table, place: Mapping[str, int], where: Mapping[str, str]) -> Json:
-    """Return the panel of a table at its place: one query a column, merged on the label."""
+    """Return the panel of a table at its place: one query a column, merged on the labels."""
     columns = dict(zip(ascii_uppercase, table.signals, strict=False))
-    first = spoken(table.label).capitalize()
+    first = {label: spoken(label).capitalize() for label in table.labels}
+    by = SIGNALS[table.sort].title if table.sort else first[table.labels[0]]
     targets = [target(signal, where, ref) for ref, signal in columns.items()]
     panel = core.Table(
         title=table.title,
@@ -28,12 +29,15 @@ def table_panel(table: Table, place: Mapping[str, int], where: Mapping[str, str]
         maxDataPoints=None,
         thresholds=steps(()),
         unit="short",
-        sortBy=[core.TableSortByField(displayName=SIGNALS[table.sort].title, desc=True)],
+        sortBy=[core.TableSortByField(displayName=by, desc=True)],
         transformations=[
             {"id": "merge", "options": {}},
-            {"id": "organize", "options": _organized(table.label, first, columns)},
+            {"id": "organize", "options": _organized(first, columns)},
         ],
-        overrides=[_first_column(table.label, first), *(_column(signal) for signal in columns.values())],
+        overrides=[
+            *(_subject_column(label, title) for label, title in first.items()),
+            *(_column(signal) for signal in columns.values()),
+        ],
         extraJson={
             "fieldConfig": {
                 "defaults": {
@@ -48,9 +52,9 @@ def table_panel(table: Table, place: Mapping[str, int], where: Mapping[str, str]
     return live(panel)
 
 
-def _organized(label: str, first: str, columns: Mapping[str, Signal]) -> Json:
-    """Name and order what the merge leaves: the time, the label, and a value a query."""
-    names = {label: first} | {f"Value #{ref}": signal.title for ref, signal in columns.items()}
+def _organized(first: Mapping[str, str], columns: Mapping[str, Signal]) -> Json:
+    """Name and order what the merge leaves: the time, the labels, and a value a query."""
+    names = dict(first) | {f"Value #{ref}": signal.title for ref, signal in columns.items()}
     return {
         "excludeByName": {"Time": True},
         "includeByName": {},
@@ -59,22 +63,22 @@ def _organized(label: str, first: str, columns: Mapping[str, Signal]) -> Json:
     }
 
 
-def _first_column(label: str, first: str) -> Json:
-    """Link each value to its dashboard, with the time range and the other pickers as they are."""
+def _subject_column(label: str, title: str) -> Json:
+    """Link each value that has a dashboard to it, with the time range and the other pickers as they are."""
+    # A name such as 2024 is a number to the table's own unit.
+    properties: list[Json] = [{"id": "unit", "value": "string"}]
+    if label in SUBJECTS:
+        properties.append({"id": "custom.minWidth", "value": 260})
+        properties.append({"id": "links", "value": [_link(label)]})
+    return {"matcher": {"id": "byName", "options": title}, "properties": properties}
+
+
+def _link(label: str) -> Json:
     subject = spoken(label)
     kept = ["datasource", *(variable.name for variable in VARIABLES if variable.name != subject)]
     carried = "&".join(f"${{{name}:queryparam}}" for name in kept)
     url = f"/d/agents-{subject}s?${{__url_time_range}}&{carried}&var-{subject}=${{__value.raw:percentencode}}"
-    link = {"targetBlank": False, "title": f"Only this {subject}", "url": url}
-    return {
-        "matcher": {"id": "byName", "options": first},
-        "properties": [
-            # A name such as 2024 is a number to the table's own unit.
-            {"id": "unit", "value": "string"},
-            {"id": "custom.minWidth", "value": 260},
-            {"id": "links", "value": [link]},
-        ],
-    }
+    return {"targetBlank": False, "title": f"Only this {subject}", "url": url}
 
 
 def _column(signal: Signal) -> Json:

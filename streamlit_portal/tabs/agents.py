@@ -1,5 +1,6 @@
 """Agents: which one fails, is slow, loops or costs most?"""
 
+from exporters.catalogue.tables import AGENTS
 from streamlit_portal.tab import Tab
 
 TAB = Tab(
@@ -8,7 +9,6 @@ TAB = Tab(
     question="Which agent fails, is slow, loops or costs most?",
     board="agents-agents",
     cards=("runs", "run_error_share", "run_latency_p95", "cost_per_ok_run"),
-    table=("agent_runs", "agent_error_share", "agent_latency_p95", "agent_tokens", "agent_spend"),
-    table_title="Agents in the time range",
+    tables=(AGENTS,),
     rows=(("runs_by_agent", "run_error_ratio_by_agent"), ("run_latency_heatmap", "calls_per_run")),
 )

@@ -1,5 +1,6 @@
 """Models: which one is slow, fails or is dear?"""
 
+from exporters.catalogue.tables import MODELS
 from streamlit_portal.tab import Tab
 
 TAB = Tab(
@@ -8,15 +9,6 @@ TAB = Tab(
     question="Which model is slow, fails or costs most?",
     board="agents-models",
     cards=("inference_calls", "inference_error_share", "inference_latency_p95", "cache_share"),
-    table=(
-        "model_calls",
-        "model_error_share",
-        "model_latency_p95",
-        "model_input_tokens",
-        "model_output_tokens",
-        "model_spend",
-        "model_unpriced_calls",
-    ),
-    table_title="Models in the time range",
+    tables=(MODELS,),
     rows=(("calls_by_model", "inference_latency_by_model"), ("inference_latency_heatmap", "tokens_by_class")),
 )

@@ -1,5 +1,6 @@
 """Overview: is anything wrong, and what does it cost?"""
 
+from exporters.catalogue.tables import AGENT_CHANGES, MODEL_CHANGES, PERIODS
 from streamlit_portal.tab import Tab
 
 TAB = Tab(
@@ -13,9 +14,10 @@ TAB = Tab(
         "run_latency_p95",
         "tokens",
         "spend",
-        "cache_share",
-        "unpriced_share",
+        "spend_today",
+        "spend_month",
         "source_lag",
     ),
+    tables=(PERIODS, AGENT_CHANGES, MODEL_CHANGES),
     rows=(("runs_by_agent",), ("run_errors_by_type", "run_latency", "spend_by_model")),
 )

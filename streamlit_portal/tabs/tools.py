@@ -1,5 +1,6 @@
 """Tools: which one fails or keeps agents waiting?"""
 
+from exporters.catalogue.tables import TOOLS
 from streamlit_portal.tab import Tab
 
 TAB = Tab(
@@ -8,7 +9,6 @@ TAB = Tab(
     question="Which tool fails or keeps agents waiting?",
     board="agents-tools",
     cards=("runs", "tool_calls", "tool_error_share", "tool_latency_p95"),
-    table=("tool_column_calls", "tool_column_error_share", "tool_column_latency_p95", "tool_column_time"),
-    table_title="Tools in the time range",
+    tables=(TOOLS,),
     rows=(("calls_by_tool", "tool_error_ratio_by_tool"), ("tool_latency_by_tool", "tool_latency_heatmap")),
 )

@@ -1,7 +1,7 @@
 """SIGNALS: the questions people ask, each as one PromQL expression with its meaning, limit and remedy."""
 
 from exporters.catalogue.model import Signal
-from exporters.catalogue.signals import cost, exporter, loops, models, runs, tokens, tools
+from exporters.catalogue.signals import calendar, cost, exporter, loops, models, periods, runs, tokens, tools
 
 
 def _by_name(*signals: Signal) -> dict[str, Signal]:
@@ -21,6 +21,9 @@ SIGNALS: dict[str, Signal] = _by_name(
     *models.MODEL_COLUMNS,
     *tokens.TOKENS,
     *cost.COST,
+    *calendar.CALENDAR,
+    *periods.PERIOD_COLUMNS,
+    *periods.CHANGES,
     *tools.TOOLS,
     *tools.TOOL_COLUMNS,
     *exporter.EXPORTER,

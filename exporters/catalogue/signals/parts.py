@@ -11,6 +11,32 @@ TOKENS_BY_CLASS = """
 """
 
 
+def before(expr: str) -> str:
+    """Return the same question of the period before: every window of it ends where this one begins."""
+    return expr.replace("[$window]", "[$window] offset $window")
+
+
+def known_before(counter: str) -> str:
+    """Return a condition that holds where the period before is known from its beginning, two windows ago.
+
+    Else it would seem that little happened in it.
+    """
+    return f"and on () count_over_time(count({counter}{{$where}} offset $window)[5m:1m] offset $window)"
+
+
+def changed(expr: str) -> str:
+    """Return by how much a value differs from that of the period before; absent where one of them is unknown."""
+    return f"({expr})\n- ({before(expr)})"
+
+
+def risen(expr: str) -> str:
+    """Return by how much parts of a sum differ from the period before.
+
+    Who is new has risen from nothing, and who is gone has fallen to it.
+    """
+    return f"{changed(expr)}\nor ({expr})\nor 0 - ({before(expr)})"
+
+
 def quantiles(histogram: str) -> str:
     """Return one expression with p50, p95, p99 and the mean of a histogram, told apart by `stat`."""
     buckets = f"sum by (le) (rate({histogram}_bucket{{$where}}[$window]))"

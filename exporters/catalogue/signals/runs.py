@@ -233,4 +233,46 @@ AGENT_COLUMNS = (
         better="lower",
         empty="Unknown",
     ),
+    Signal(
+        name="agent_calls_per_run",
+        title="Calls per run",
+        unit="short",
+        expr="sum by (gen_ai_agent_name) (increase(gen_ai_invoke_agent_inference_calls_sum{$where}[$window]))"
+        "\n/ (sum by (gen_ai_agent_name) (increase(gen_ai_invoke_agent_inference_calls_count{$where}[$window])) > 0)",
+        means="Mean model calls of a run: its steps.",
+        by=("gen_ai_agent_name",),
+        view="column",
+        over="range",
+        decimals=1,
+        better="lower",
+        empty="Unknown",
+    ),
+    Signal(
+        name="agent_tools_per_run",
+        title="Tools per run",
+        unit="short",
+        expr="sum by (gen_ai_agent_name) (increase(gen_ai_invoke_agent_tool_calls_sum{$where}[$window]))"
+        "\n/ (sum by (gen_ai_agent_name) (increase(gen_ai_invoke_agent_tool_calls_count{$where}[$window])) > 0)",
+        means="Mean tool calls of a run.",
+        by=("gen_ai_agent_name",),
+        view="column",
+        over="range",
+        decimals=1,
+        empty="Unknown",
+    ),
+    Signal(
+        name="agent_cost_per_ok_run",
+        title="Cost per good run",
+        unit="currencyUSD",
+        expr="sum by (gen_ai_agent_name) (increase(agentgauge_run_cost_usd_sum{$where}[$window]))"
+        "\n/ (sum by (gen_ai_agent_name) "
+        '(increase(agentgauge_run_cost_usd_count{outcome="ok",$where}[$window])) > 0)',
+        means="What all runs cost, divided by those that succeeded: failures are paid for too.",
+        by=("gen_ai_agent_name",),
+        view="column",
+        over="range",
+        decimals=4,
+        better="lower",
+        empty="Unknown",
+    ),
 )

@@ -1,0 +1,85 @@
+"""What signals say of series whose numbers are known, as Prometheus evaluates them."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exporters.catalogue.metrics import labels_by_series
+from exporters.catalogue.model import fill
+from exporters.catalogue.signals import SIGNALS
+
+Said = dict[tuple[tuple[str, str], ...], float]
+
+
+def of(**labels: str) -> tuple[tuple[str, str], ...]:
+    return tuple(labels.items())
+
+
+def told(folder: Path, series: dict[str, str], name: str, window: str, at: str, said: Said) -> str:
+    """What promtool finds wrong with what a signal should say at a moment; "" when it says just that.
+
+    `series` are in promtool's notation, a value each minute.
+    """
+    expr = fill(SIGNALS[name].expr, {}, window, labels_by_series())
+    samples = [{"labels": _selector(labels), "value": value} for labels, value in said.items()]
+    test: dict[str, Any] = {
+        "interval": "1m",
+        "input_series": [{"series": one, "values": values} for one, values in series.items()],
+        "promql_expr_test": [{"expr": expr, "eval_time": at, "exp_samples": samples}],
+    }
+    path = folder / "test.yml"
+    path.write_text(yaml.safe_dump({"tests": [test]}))
+    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def _selector(labels: tuple[tuple[str, str], ...]) -> str:
+    return "{" + ",".join(f'{label}="{value}"' for label, value in labels) + "}"
+
+
+# Three hours: each minute of the second one costs the planner 1, and of the third 2; one agent stops, another begins.
+SPEND = {
+    'agentgauge_cost_usd_total{gen_ai_agent_name="planner"}': "0x60 1+1x59 62+2x59",
+    'agentgauge_cost_usd_total{gen_ai_agent_name="gone"}': "0x60 5+5x59 300x59",
+    'agentgauge_cost_usd_total{gen_ai_agent_name="new"}': "0x120 10+10x59",
+    'agentgauge_inference_calls_total{gen_ai_agent_name="planner",outcome="ok"}': "0+1x180",
+}
+
+
+def test_what_changed_most_counts_who_is_new_and_who_is_gone(tmp_path: Path) -> None:
+    said = {
+        of(gen_ai_agent_name="planner"): 60.0,
+        of(gen_ai_agent_name="gone"): -300.0,
+        of(gen_ai_agent_name="new"): 600.0,
+    }
+    assert told(tmp_path, SPEND, "agent_spend_change", "1h", "3h", said) == ""
+
+
+def test_nothing_is_said_of_a_change_where_the_period_before_is_not_known_from_its_beginning(tmp_path: Path) -> None:
+    later = {series: f"_x70 {values.partition(' ')[2] or '0+1x109'}" for series, values in SPEND.items()}
+    assert told(tmp_path, later, "agent_spend_change", "1h", "3h", {}) == ""
+
+
+@pytest.mark.parametrize(("every", "said"), [(1, {of(gen_ai_agent_name="a"): 0.25}), (4, {})])
+def test_the_failures_of_few_runs_are_not_compared(every: int, said: Said, tmp_path: Path) -> None:
+    """Of the second hour's runs a quarter fails, of the third's a half: of 60 runs an hour, and of 15."""
+    hour = 60 // every
+    good, bad = (f"0x60 {0}x58 {a * hour // 4} {a * hour // 4}x58 {b * hour // 4}" for a, b in ((3, 5), (1, 3)))
+    series = {
+        'agentgauge_runs_total{gen_ai_agent_name="a",outcome="ok"}': good,
+        'agentgauge_runs_total{gen_ai_agent_name="a",outcome="error"}': bad,
+    }
+    assert told(tmp_path, series, "agent_error_change", "1h", "3h", said) == ""
+
+
+def test_a_period_stands_beside_the_one_before_it(tmp_path: Path) -> None:
+    series = {'agentgauge_inference_calls_total{outcome="ok"}': "0x60 1+1x59 62+2x59"}
+    said = {of(period="this period"): 120.0, of(period="the one before"): 60.0}
+    assert told(tmp_path, series, "period_calls", "1h", "3h", said) == ""
+
+
+def test_a_wrong_number_is_noticed(tmp_path: Path) -> None:
+    assert "exp:" in told(tmp_path, SPEND, "agent_spend_change", "1h", "3h", {of(gen_ai_agent_name="new"): 6.0})
