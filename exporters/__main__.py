@@ -14,6 +14,7 @@ from pathlib import Path
 from exporters import __version__, arguments, check, demo
 from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
 from exporters.backfill import History, into_tsdb, pages
+from exporters.budgets.table import accounts
 from exporters.lock import StateError
 from exporters.once import read
 from exporters.pricing import Prices
@@ -57,12 +58,14 @@ def _serve(options: argparse.Namespace) -> int:
     # Bound first: a port in use is told before the state is touched.
     with listen(options.listen) as bound:
         aggregate = _aggregate(options)
-        serve(lambda: Runner(sources, options.state, aggregate, idle=options.idle_limit, zone=options.zone), bound)
+        told = {"idle": options.idle_limit, "zone": options.zone, "budgets": options.budgets}
+        serve(lambda: Runner(sources, options.state, aggregate, **told), bound)
     return 0
 
 
 def _once(options: argparse.Namespace) -> int:
-    with read(_sources(options), _aggregate(options), idle=options.idle_limit) as runner:
+    sources, aggregate = _sources(options), _aggregate(options)
+    with read(sources, aggregate, idle=options.idle_limit, zone=options.zone, budgets=options.budgets) as runner:
         sys.stdout.buffer.write(runner.page("", openmetrics=True))
         sys.stdout.flush()
     return 0
@@ -77,6 +80,15 @@ def _check(options: argparse.Namespace) -> int:
 
 def _ledger(options: argparse.Namespace) -> int:
     for line in statement(options.state, options.by, options.form):
+        print(line)
+    sys.stdout.flush()
+    return 0
+
+
+def _budgets(options: argparse.Namespace) -> int:
+    if options.budgets is None:
+        raise SourceError("no budgets: name a file with --budgets, or set AGENTGAUGE_BUDGETS; see docs/budgets.md")
+    for line in accounts(options.state, options.budgets, time.time()):
         print(line)
     sys.stdout.flush()
     return 0
@@ -180,20 +192,34 @@ def _parser() -> argparse.ArgumentParser:
         help="table for models that no list has, in LiteLLM's format (default: $AGENTGAUGE_LITELLM_PRICES)",
     )
 
-    command = commands.add_parser("serve", parents=[sources], help="follow the stores and answer /metrics")
-    command.add_argument("--listen", default="127.0.0.1:9464", metavar="HOST:PORT", help="default: %(default)s")
-    command.add_argument(
-        "--state", type=Path, default=arguments.state_home(), metavar="DIR", help="default: %(default)s"
-    )
-    command.add_argument(
+    calendar = argparse.ArgumentParser(add_help=False)
+    calendar.add_argument(
         "--zone",
         type=arguments.zone,
         default=os.environ.get("AGENTGAUGE_ZONE", ""),
         metavar="ZONE",
         help="whose calendar days the ledger is kept by, such as Europe/Berlin (default: $AGENTGAUGE_ZONE, else UTC)",
     )
+    budgets = argparse.ArgumentParser(add_help=False)
+    budgets.add_argument(
+        "--budgets",
+        type=Path,
+        default=arguments.file("AGENTGAUGE_BUDGETS"),
+        metavar="FILE",
+        help="YAML of what may be spent, see docs/budgets.md (default: $AGENTGAUGE_BUDGETS)",
+    )
+
+    command = commands.add_parser(
+        "serve", parents=[sources, calendar, budgets], help="follow the stores and answer /metrics"
+    )
+    command.add_argument("--listen", default="127.0.0.1:9464", metavar="HOST:PORT", help="default: %(default)s")
+    command.add_argument(
+        "--state", type=Path, default=arguments.state_home(), metavar="DIR", help="default: %(default)s"
+    )
     command.set_defaults(run=_serve)
-    command = commands.add_parser("once", parents=[sources], help="read the stores to their end, print the page")
+    command = commands.add_parser(
+        "once", parents=[sources, calendar, budgets], help="read the stores to their end, print the page"
+    )
     command.set_defaults(run=_once)
     command = commands.add_parser("check", parents=[sources], help="read the stores and say what is in them")
     command.set_defaults(run=_check)
@@ -237,6 +263,11 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", action="store_const", dest="form", const="csv", help="for a spreadsheet")
     form.add_argument("--json", action="store_const", dest="form", const="json", help="one object a line")
     command.set_defaults(run=_ledger, form="table")
+    command = commands.add_parser("budgets", parents=[budgets], help="print how each budget stands")
+    command.add_argument(
+        "--state", type=Path, default=arguments.state_home(), metavar="DIR", help="default: %(default)s"
+    )
+    command.set_defaults(run=_budgets)
     command = commands.add_parser(
         "reconcile",
         help="hold the totals of days that are over against the stores' own; exit code 1 when they disagree",

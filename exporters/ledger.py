@@ -115,6 +115,9 @@ class Ledger:
         self._pending: Rows = {}
         self._recent: Rows = {}
         self._since = ""
+        # The recent days that changed since they were last asked for, and whether all of them did.
+        self._changed: set[str] = set()
+        self._anew = True
         # What the month of `_today` brought before it, once that was asked for, until one of its days changes.
         self._today = date.min
         self._before: dict[Who, Took] | None = None
@@ -124,6 +127,7 @@ class Ledger:
         self.zone = zone_of(zone)
         self._start = self._end = 0.0
         self._recent, self._before, self._since = recent, None, since
+        self._anew = True
         self.go_back(cells)
 
     def go_back(self, cells: Mapping[Key, Cell]) -> None:
@@ -172,7 +176,17 @@ class Ledger:
             # A store that is read from its beginning would bring years of them.
             for who, took in rows.items() if day >= self._since else ():
                 _add(self._recent, day, who, took)
+            if day >= self._since:
+                self._changed.add(day)
         self._pending = {}
+
+    def news(self, *, anew: bool = False) -> tuple[bool, Rows]:
+        """Return the recent days that changed since this was last asked, and whether they are all that there are:
+        what was told before is then to be forgotten. `anew` asks for all."""
+        anew, self._anew = anew or self._anew, False
+        days = self._recent.keys() if anew else self._changed & self._recent.keys()
+        self._changed = set()
+        return anew, {day: dict(self._recent[day]) for day in days}
 
     def spend(self, now: float, read: Mapping[str, float]) -> Iterator[tuple[str, Who, Took]]:
         """Yield what is committed of today and of this month, by the clock: ("today" | "month", who, took).

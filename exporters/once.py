@@ -23,17 +23,29 @@ def read(
     aggregate: Aggregate,
     *,
     idle: float,
+    zone: str = "",
+    budgets: Path | None = None,
     counted: Callable[[str, Sequence[Span]], None] | None = None,
 ) -> Iterator[Runner]:
     """Read sources to their end, with a progress bar on standard error where that is a terminal.
 
     The state is a directory for the moment, so that memory is bounded as it is for `serve`;
-    `counted` is told the spans as they are counted.
+    `counted` is told the spans as they are counted; `zone` is that of the
+    ledger's days, and `budgets` a file of them.
     Raises SourceError, OSError or StateError; a SourceError when the block is left, if a part of a
     store could not be read although the rest could: as of `cat`, what there is comes all the same.
     """
     with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory, _collecting_seldom():
-        runner = Runner(sources, Path(directory), aggregate, idle=idle, lasting=False, counted=counted)
+        runner = Runner(
+            sources,
+            Path(directory),
+            aggregate,
+            idle=idle,
+            lasting=False,
+            zone=zone,
+            budgets=budgets,
+            counted=counted,
+        )
         files = all(source.reader.unit == "bytes" for source in sources)
         unit, thousand = ("B", 1024) if files else ("records", 1000)
         with tqdm(unit=unit, unit_scale=True, unit_divisor=thousand, disable=None, desc="reading") as bar:
@@ -45,6 +57,7 @@ def read(
                 bar.update(read)
 
             runner.read_to_end(progress)
+        runner.judge()
         try:
             yield runner
         finally:

@@ -1,6 +1,7 @@
 """The loop: each source is read in a thread of its own, and what it brings is counted and committed."""
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -9,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from exporters.aggregate import Aggregate
+from exporters.budgets.account import Reading
+from exporters.budgets.keeper import Keeper
 from exporters.counting import Counting
 from exporters.database import DATABASE, damaged
 from exporters.days import month_before, zone_of
@@ -27,6 +30,8 @@ from exporters.trace import OpenTrace
 POLL_SECONDS = 5.0
 # How often what waits for its trace is looked at.
 SETTLE_SECONDS = 0.5
+# How often the budgets are held against the ledger.
+JUDGE_SECONDS = 5.0
 RETRY_SECONDS = 2.0
 _NOTHING = Batch([], {})
 
@@ -52,16 +57,17 @@ class Runner:
         durable: bool = True,
         lasting: bool = True,
         zone: str = "",
+        budgets: Path | None = None,
         counted: Callable[[str, Sequence[Span]], None] | None = None,
     ) -> None:
         """Open the state.
 
         A state that is not `durable` survives a kill but no power cut; one that is not `lasting`
         survives nothing, and is faster. `zone` is that of the ledger's days; without it the state's own,
-        else UTC. `counted` is told the spans that are being counted, before the commit, and may be told
-        them again after a failed one. Raises StateInUseError and ZoneChangedError; any other trouble with
-        the state is told on the page, and tried again, because a supervisor that restarts us would not
-        mend it.
+        else UTC. `budgets` is a file of them. `counted` is told the spans that are being counted, before
+        the commit, and may be told them again after a failed one. Raises StateInUseError,
+        ZoneChangedError, and SourceError for the file; any other trouble with the state is told on the
+        page, and tried again, because a supervisor that restarts us would not mend it.
         """
         self.sources = sources
         self.aggregate = aggregate
@@ -96,6 +102,11 @@ class Runner:
         self.health.set("agentgauge_series_limit", aggregate.room)
         with self._lock:
             self._open_state(first=True)
+        try:
+            self.budgets = Keeper(budgets, "" if self._state is None else self.ledger.zone.key)
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def ready(self) -> bool:
@@ -110,6 +121,7 @@ class Runner:
             thread.start()
         # Not waited for at the end: a store may take long over its sums, and nothing is lost with them.
         threading.Thread(target=self._reconcile, name="reconcile", daemon=True).start()
+        threading.Thread(target=self._judge, name="budgets", daemon=True).start()
 
     def stop(self) -> None:
         """Stop reading and close the state; what was counted is committed already."""
@@ -147,6 +159,32 @@ class Runner:
                 except Exception as error:  # noqa: BLE001
                     self.health.failed(source.name, name="agentgauge_reconcile_errors")
                     log.error("source=%s cannot be summed: %s: %s", source.name, type(error).__name__, error)
+
+    def _judge(self) -> None:
+        """Hold the budgets against the ledger, again and again; a page shows what was last found."""
+        while not self._stop.wait(JUDGE_SECONDS):
+            try:
+                self.judge()
+            # Whatever is wrong costs one look, and shows as the age of the last one.
+            except Exception:
+                log.exception("budgets: cannot be judged")
+
+    def judge(self) -> None:
+        """Hold the budgets against what is committed, and say on the page how they stand."""
+        self.budgets.refresh(self.ledger.zone)
+        with self._lock:
+            now, zone = self._now(), self.ledger.zone
+            anew, days = self.ledger.news(anew=self.budgets.anew)
+            readings = {source.name: self._reading(source.name) for source in self.sources}
+        self.budgets.take(days, anew=anew)
+        found = self.budgets.judge(now, zone, readings)
+        with self._lock:
+            self.budgets.tell(self.health, found, now)
+
+    def _reading(self, name: str) -> Reading:
+        # Without a state to write to, totals stand still, whatever is read.
+        behind = math.inf if self.problem else self.standing.behind.get(name, 0.0)
+        return Reading(name in self.aggregate.caught_up, self.standing.read.get(name, 0.0), behind)
 
     def _tell_spend(self) -> None:
         """Say what today and this month have cost so far, of the sources whose totals are shown."""

@@ -103,7 +103,8 @@ def _front(runner: Runner) -> str:
         f"<li><code>{escape(source.name)}</code>: {escape(_standing(runner, source.name))}</li>"
         for source in runner.sources
     )
-    problem = f"<p><strong>{escape(runner.problem)}</strong></p>" if runner.problem else ""
+    problems = filter(None, (runner.problem, runner.budgets.problem))
+    problem = "".join(f"<p><strong>{escape(one)}</strong></p>" for one in problems)
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -18,6 +18,8 @@ class Standing:
         self._shown: dict[str, str] = {}
         # When each source was last read without a problem.
         self.read: dict[str, float] = {}
+        # How old the newest counted record of each is while there is more to read, in seconds.
+        self.behind: dict[str, float] = {}
 
     def problem_of(self, source: str) -> str:
         """Return why a source, or a part of it, could not be read at the last attempt; empty if it could."""
@@ -37,7 +39,8 @@ class Standing:
             tell(gauge, value, name)
         tell("agentgauge_source_up", 0 if batch.problem else 1, name)
         tell(f"agentgauge_source_backlog_{source.reader.unit}", source.reader.backlog(), name)
-        tell("agentgauge_source_lag_seconds", max(0.0, now - newest) if batch.more and newest else 0, name)
+        self.behind[name] = max(0.0, now - newest) if batch.more and newest else 0.0
+        tell("agentgauge_source_lag_seconds", self.behind[name], name)
         if newest:
             tell("agentgauge_source_newest_record_timestamp_seconds", newest, name)
         if not batch.problem:

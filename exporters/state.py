@@ -235,6 +235,12 @@ class Kept:
         """Return the ledger's days from one up to, but not with, another. Raises sqlite3.Error."""
         return ledger.read(self.db, since, until)
 
+    def sources(self) -> dict[str, tuple[bool, float]]:
+        """Return of each source whether its backlog was read, and the newest time that a counted record of it
+        carries, in Unix seconds. Raises sqlite3.Error."""
+        rows = self.db.execute("SELECT source, caught_up, newest FROM sources ORDER BY source")
+        return {source: (bool(caught_up), newest) for source, caught_up, newest in rows}
+
     def first_day(self, source: str) -> str | None:
         """Return the first day in the ledger of a source. Raises sqlite3.Error."""
         ((day,),) = self.db.execute("SELECT min(day) FROM ledger WHERE source = ?", (source,))

@@ -23,7 +23,7 @@ def statement(directory: Path, by: str, form: str) -> Iterable[str]:
         return (json.dumps({"zone": zone, **dict(zip(names, row, strict=True))}, ensure_ascii=False) for row in rows)
     if form == "csv":
         return (_csv(row) for row in (HEAD, *rows))
-    return _table([(f"{by} ({zone})", *HEAD[1:]), *map(_spoken, rows)])
+    return table([(f"{by} ({zone})", *HEAD[1:]), *map(_spoken, rows)], 1 + len(Who._fields))
 
 
 def periods(days: Rows, by: str) -> list[tuple[str | float | None, ...]]:
@@ -59,12 +59,12 @@ def _spoken(row: tuple[str | float | None, ...]) -> tuple[str, ...]:
     return (*spoken, "unknown" if cost is None else f"{cost:,.4f}")
 
 
-def _table(rows: list[tuple[str, ...]]) -> Iterable[str]:
-    """Names to the left, numbers to the right, as wide as the widest."""
+def table(rows: list[tuple[str, ...]], names: int) -> Iterable[str]:
+    """Yield lines with `names` columns of names to the left, then numbers to the right, as wide as the widest."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
-            cell.ljust(width) if place <= len(Who._fields) else cell.rjust(width)
+            cell.ljust(width) if place < names else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()

@@ -14,7 +14,7 @@ from streamlit_portal.prometheus import Answer
 Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
 
 _WHEN = "%a %d %b %H:%M"
-_STATES = (("Up", "green"), ("Down", "red"))
+_STATES = (("Down", "red"), ("Up", "green"))
 # From few to many on Grafana's ground, both ends visible on it.
 _HEAT = {False: ("#D0E2FB", "#0B3D91"), True: ("#1D3A63", "#B9D4FF")}
 _GAPS: Literal["break-paths-show-path-domains"] = "break-paths-show-path-domains"
@@ -32,7 +32,7 @@ def draw(signal: Signal, answer: Answer, moments: Sequence[float], look: Look) -
         if signal.view == "bargauge":
             chart = _bars(signal, found, look)
         elif signal.view == "state":
-            chart = _states(found, moments, look)
+            chart = _states(signal, found, moments, look)
         else:
             chart = _series(signal, found, moments, look)
     if chart is None:
@@ -128,7 +128,15 @@ def _limit(signal: Signal, limit: float, look: Look) -> Drawn:
 def _bars(signal: Signal, found: Sequence[Line], look: Look) -> Drawn:
     """The largest first, each with its name before and its value behind."""
     largest = sorted(found, key=lambda line: line.size, reverse=True)
-    rows = [{"name": line.name, "high": line.size, "words": units.of(signal, line.size)} for line in largest]
+    rows = [
+        {
+            "name": line.name,
+            "high": line.size,
+            "words": units.of(signal, line.size),
+            "colour": _judged(signal, line.size, look),
+        }
+        for line in largest
+    ]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y(
             "name:N",
@@ -138,12 +146,23 @@ def _bars(signal: Signal, found: Sequence[Line], look: Look) -> Drawn:
         ),
         tooltip=[alt.Tooltip("name:N", title=signal.title), alt.Tooltip("words:N", title="Value")],
     )
-    reach = max(line.size for line in found) * 1.18 or 1.0
+    bounds = [limit.bound for limit in signal.limits]
+    reach = max(*(line.size for line in found), *bounds, 0.0) * 1.18 or 1.0
+    colour = axes.colour(signal, found, look).legend(None) if not bounds else alt.Color("colour:N", scale=None)
+    limits = alt.Chart(alt.InlineData(values=[{"high": bound} for bound in bounds]))
+    dashed = limits.mark_rule(strokeDash=[6, 4], color=colours.TEXT[look.dark], opacity=0.6)
     across = alt.X("high:Q", axis=None, scale=alt.Scale(domain=[0, reach], nice=False))
     return alt.layer(
-        base.mark_bar(size=18, cornerRadiusEnd=2).encode(x=across, color=axes.colour(signal, found, look).legend(None)),
+        base.mark_bar(size=18, cornerRadiusEnd=2).encode(x=across, color=colour),
+        *([dashed.encode(x=across)] if bounds else []),
         base.mark_text(align="left", dx=5, fontSize=12, color=colours.TEXT[look.dark]).encode(x=across, text="words:N"),
     )
+
+
+def _judged(signal: Signal, value: float, look: Look) -> str:
+    """The colour of a value: of the worst limit that it is past."""
+    past = [limit.severity for limit in signal.limits if limit.above is not None and value > limit.above]
+    return colours.named("red" if "critical" in past else "orange" if past else "green", look.dark)
 
 
 def _heatmap(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.Chart | None:
@@ -193,21 +212,22 @@ def _bucket(signal: Signal, bound: str) -> str:
     return "more" if bound == "+Inf" else f"up to {units.tick(float(bound), signal.unit)}"
 
 
-def _states(found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.Chart:
-    """A band a line, in the state's colour, with both states named in the legend; a gap is no scrape."""
+def _states(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.Chart:
+    """A band a line, in the state's colour, with the states named in the legend; a gap is no scrape."""
+    states = signal.states or _STATES
     step = int((moments[1] - moments[0]) * 1000)
     rows: list[dict[str, Any]] = []
     for line in found:
         for moment, value in zip(moments, line.values, strict=True):
             if value is None:
                 continue
-            state = _STATES[0 if value >= 1 else 1][0]
+            state = states[min(int(value), len(states) - 1)][0]
             start = int(moment * 1000) - step
             if rows and rows[-1]["name"] == line.name and rows[-1]["state"] == state and rows[-1]["until"] == start:
                 rows[-1]["until"] = start + step
             else:
                 rows.append({"name": line.name, "state": state, "time": start, "until": start + step})
-    shades = [colours.named(colour, look.dark) for _, colour in _STATES]
+    shades = [colours.named(colour, look.dark) for _, colour in states]
     drawn: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_bar(height=28 if len(found) < 5 else {"band": 0.8})
@@ -218,8 +238,8 @@ def _states(found: Sequence[Line], moments: Sequence[float], look: Look) -> alt.
             color=alt.Color(
                 "state:N",
                 title=None,
-                scale=alt.Scale(domain=[state for state, _ in _STATES], range=shades),
-                legend=alt.Legend(orient="bottom", symbolType="square", aria=False),
+                scale=alt.Scale(domain=[state for state, _ in states], range=shades),
+                legend=alt.Legend(orient="bottom", symbolType="square", aria=False, columns=max(2, look.width // 130)),
             ),
             tooltip=[
                 alt.Tooltip("name:N", title="Name"),

@@ -305,7 +305,9 @@ def test_every_unit_can_be_written():
 
 def test_every_label_is_explained():
     used = {label for metric in METRICS for label in metric.labels}
-    assert set(build._LABELS) == used == set(LABELS) | {"kind", "label", "period", "side", "version"}
+    assert set(build._LABELS) == used == set(LABELS) | {
+        "bound", "budget", "kind", "label", "period", "side", "state", "version",
+    }  # fmt: skip
 
 
 def test_the_reference_tells_the_name_that_promql_asks_for():

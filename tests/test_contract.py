@@ -58,21 +58,29 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Labels:
             # The first page shows what is new at 0, without its labels' other values.
             exporter.page()
             until(lambda: "agentgauge_reconcile_drift_ratio{" in exporter.page(), "the stores are compared", 60)
+            until(lambda: "agentgauge_budget_runs_out_timestamp_seconds{" in exporter.page(), "budgets are judged", 60)
             return labels_of(exporter.page())
 
 
 def configured(directory: Path) -> list[str]:
     """What the exporter is told besides its sources, so that it shows all that it can."""
-    return ["--label-limit", "gen_ai_tool_name=1"]
+    budgets = directory / "budgets.yml"
+    # The days of weeks and none of today: expected to cost more than so little.
+    budgets.write_text("budgets: [{name: steady, agent: steady, amount: 1.0e-6, period: day}]\n")
+    # Where it is noon: neither are the day's first hours short of a pace, nor its last of a forecast.
+    noon = f"Etc/GMT{time.gmtime().tm_hour - 12:+d}"
+    return ["--label-limit", "gen_ai_tool_name=1", "--budgets", str(budgets), "--zone", noon]
 
 
 def of_today(folder: Path) -> Path:
-    """Write a store of calls that ended now: one wrote to the provider's cache, one says what cannot be."""
+    """Write a store of calls that ended now: one wrote to the provider's cache, one says what cannot be. Beside them
+    one on each of the days before, long enough for a forecast."""
     ended = time.time_ns()
-    parts = (
-        {"gen_ai.usage.input_tokens": 900, "gen_ai.usage.cache_creation.input_tokens": 500},
-        {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.cache_read.input_tokens": 500},
-    )
+    parts: list[tuple[int, dict[str, int | str]]] = [
+        (0, {"gen_ai.usage.input_tokens": 900, "gen_ai.usage.cache_creation.input_tokens": 500}),
+        (0, {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.cache_read.input_tokens": 500}),
+    ]
+    parts += [(day, {"gen_ai.agent.name": "steady", "gen_ai.usage.input_tokens": 900}) for day in range(1, 17)]
     common = {"gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4-5"}
     common |= {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 20}
     common |= {"gen_ai.agent.name": "support", "deployment.environment.name": "production"}
@@ -81,14 +89,14 @@ def of_today(folder: Path) -> Path:
             "traceId": f"{number:032x}",
             "spanId": f"{number:016x}",
             "name": "chat",
-            "startTimeUnixNano": str(ended - 10**9),
-            "endTimeUnixNano": str(ended),
+            "startTimeUnixNano": str(ended - (day * 86_400 + 1) * 10**9),
+            "endTimeUnixNano": str(ended - day * 86_400 * 10**9),
             "attributes": [
                 {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
                 for key, value in (common | part).items()
             ],
         }
-        for number, part in enumerate(parts, 1)
+        for number, (day, part) in enumerate(parts, 1)
     ]
     folder.mkdir()
     (folder / "traces.jsonl").write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}) + "\n")

@@ -21,7 +21,7 @@ from traces_told import calls_of, totals
 from whole_stack import CHECKOUT, Prometheus, Stack, has_data, launched, stack, until
 
 from exporters.catalogue.alerts import alerts
-from exporters.catalogue.signals import SIGNALS
+from exporters.catalogue.signals import SIGNALS, budgets
 from exporters.stack.debian import program
 from streamlit_portal import units
 from streamlit_portal.scope import RANGES, Scope
@@ -43,6 +43,11 @@ EMPTY = {
     "source_backlog_records": "createagents writes files, and the demo's backlog is bytes",
     "rate_limit_used": "files have no rate limit",
     "invalid_usage_by_reason": "the demo writes no usage that cannot be right",
+    **{
+        signal_.name: "the demo has no budgets, and its week is too short for a forecast"
+        for signal_ in (*budgets.BUDGETS, *budgets.BUDGET_COLUMNS)
+        if signal_.name not in ("budgets_kept",)
+    },
 }
 # There is no week before the demo's.
 NO_WEEK_BEFORE = {name for name in SIGNALS if name.endswith("_change")}

@@ -119,7 +119,7 @@ def asked(query: str) -> Iterator[tuple[str, set[str]]]:
     # A series without braces stands where a window or an operator follows, not a parenthesis.
     named = re.sub(r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\boffset \w+|\b(?:by|on) \([^)]*\)", " ", bare)
     for name in re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", named):
-        if name not in ("or", "and", "unless", "offset"):
+        if name not in ("or", "and", "unless", "offset", "bool"):
             yield name, set()
 
 
@@ -152,6 +152,7 @@ def test_these_dashboards_are_committed():
     assert {page["uid"]: page["title"] for page in COMMITTED.values()} == {
         "agents-overview": "Agents / Overview",
         "agents-cost": "Agents / Cost",
+        "agents-budgets": "Agents / Budgets",
         "agents-models": "Agents / Models",
         "agents-agents": "Agents / Agents",
         "agents-tools": "Agents / Tools",
@@ -292,6 +293,7 @@ def test_every_dashboard_has_the_pickers_in_one_order_and_shows_those_that_pick(
         assert used == set(shown[board])
     assert shown.pop("agents-tools") == ["source", "environment", "agent", "tool"]
     assert shown.pop("agents-exporter-health") == ["source"]
+    assert shown.pop("agents-budgets") == []
     assert all(names == ["source", "environment", "agent", "model"] for names in shown.values())
 
 

@@ -72,7 +72,7 @@ def test_panels_have_few_sizes(board):
             "row": {(24, 1)},
             "stat": {(3, 4), (8, 4)},
             "table": {(24, 6), (24, 8)},
-            "state-timeline": {(24, 4), (8, 4)},
+            "state-timeline": {(24, 4), (8, 4), (12, 8)},
         }.get(one["type"], {(24, 8), (12, 8), (8, 8)})
         assert size in allowed, one["title"]
 

@@ -44,7 +44,11 @@ _LABELS = {
     "outcome": "ok or error; both exist from the first span on.",
     "kind": "inference, tool or run.",
     "label": "The label whose budget was spent; series when it was that of the whole page.",
-    "period": "today or month, of the calendar of the exporter's `--zone`; of a comparison, day or week.",
+    "period": "today or month, of the calendar of the exporter's `--zone`; of a budget day, week or month; of a "
+    "comparison, day or week.",
+    "budget": "A budget, as the file of budgets names it; (no budget) for what none covers.",
+    "bound": "expected, or low and high: between them it should end four times of five.",
+    "state": "ok, insufficient_history, no_budget, stale, warning or exceeded; one of them is 1.",
     "side": "store for what the store says itself, metrics for what the exporter counted.",
     "version": "Agentgauge's version.",
 }

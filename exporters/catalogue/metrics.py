@@ -21,6 +21,17 @@ SCORES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 2.0, 3.0, 4.0, 
 OUTCOMES = ("ok", "error")
 _SPEND = ("period", "source", "deployment_environment_name", "gen_ai_agent_name", "gen_ai_request_model")
 
+
+def _budget_gauges(*said: tuple[str, str, tuple[str, ...]]) -> tuple[Metric, ...]:
+    """Return the gauges of a budget: its name comes from the file of budgets, of which there are a hundred at most."""
+    return tuple(
+        Metric(
+            name=f"agentgauge_{name}", type="gauge", help=text, of="exporter", own_labels=("budget", "period", *more)
+        )
+        for name, text, more in said
+    )
+
+
 METRICS = (
     Metric(
         name="gen_ai_client_inference_duration_seconds",
@@ -341,6 +352,47 @@ METRICS = (
         help="Tokens of the model calls of this calendar day or month.",
         of="exporter",
         own_labels=_SPEND,
+    ),
+    *_budget_gauges(
+        ("budget_limit_usd", "The amount of a budget for its period in USD.", ()),
+        ("budget_spent_usd", "What of a budget is spent in this period in USD; unpriced calls are left out.", ()),
+        ("budget_remaining_usd", "What of a budget is left for this period in USD; below zero when overspent.", ()),
+        ("budget_used_ratio", "The share of a budget that is spent.", ()),
+        ("budget_elapsed_ratio", "The share of a budget's period that is over.", ()),
+        ("budget_burn_ratio", "How many times as fast as evenly a budget is spent; not in a period's first hours.", ()),
+        (
+            "budget_forecast_usd",
+            "What will have been spent at the period's end; of five times, four within.",
+            ("bound",),
+        ),
+        ("budget_runs_out_timestamp_seconds", "When a budget is expected to be spent, if in this period.", ()),
+        ("budget_state", "Whether this is the state that a budget is in.", ("state",)),
+    ),
+    Metric(
+        name="agentgauge_unbudgeted_spend_usd",
+        type="gauge",
+        help="Cost in USD of what no budget covers, in this day, week and month; unpriced calls are left out.",
+        of="exporter",
+        own_labels=("period",),
+    ),
+    Metric(
+        name="agentgauge_spend_forecast_usd",
+        type="gauge",
+        help="What all calls of this month will have cost at its end in USD.",
+        of="exporter",
+        own_labels=("period", "bound"),
+    ),
+    Metric(
+        name="agentgauge_budgets_file_broken",
+        type="gauge",
+        help="Whether the file of budgets as it is now cannot be used; what it said before holds.",
+        of="exporter",
+    ),
+    Metric(
+        name="agentgauge_budgets_judged_timestamp_seconds",
+        type="gauge",
+        help="When the budgets were last held against what is spent.",
+        of="exporter",
     ),
     Metric(
         name="agentgauge_reconcile_calls",

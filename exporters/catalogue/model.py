@@ -151,7 +151,8 @@ class Signal:
     `better` says which way is good news, for the colour of a change. `colours` maps a value
     of the (only) `by` label to a named Grafana colour. `begins` is of a level that begins anew each
     day or month: it is compared with the same time of the one before. A `signed` value is a
-    difference.
+    difference. `states` are the words and colours of the values 0, 1, 2 and so on of a state that is
+    not just well or not.
     """
 
     name: str
@@ -170,6 +171,7 @@ class Signal:
     colours: tuple[tuple[str, str], ...] = ()
     begins: Literal["", "day", "month"] = ""
     signed: bool = False
+    states: tuple[tuple[str, str], ...] = ()
 
     @property
     def panel_id(self) -> int:

@@ -108,6 +108,22 @@ MODELS = Table(
     ),
     sort="model_spend",
 )
+BUDGETS = Table(
+    name="budgets_table",
+    title="Budgets in their periods",
+    labels=("budget",),
+    columns=(
+        "budget_limit",
+        "budget_spent",
+        "budget_due",
+        "budget_left",
+        "budget_end_low",
+        "budget_end_expected",
+        "budget_end_high",
+        "budget_runs_out",
+    ),
+    sort="budget_limit",
+)
 TOOLS = Table(
     name="tools_table",
     title="Tools in the time range",

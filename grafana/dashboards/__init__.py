@@ -2,6 +2,7 @@
 
 from grafana.dashboards.agents import AGENTS
 from grafana.dashboards.anomalies import ANOMALIES
+from grafana.dashboards.budgets import BUDGETS
 from grafana.dashboards.cost import COST
 from grafana.dashboards.errors import ERRORS
 from grafana.dashboards.exporter_health import EXPORTER_HEALTH
@@ -9,4 +10,4 @@ from grafana.dashboards.models import MODELS
 from grafana.dashboards.overview import OVERVIEW
 from grafana.dashboards.tools import TOOLS
 
-DASHBOARDS = (OVERVIEW, COST, MODELS, AGENTS, TOOLS, ERRORS, ANOMALIES, EXPORTER_HEALTH)
+DASHBOARDS = (OVERVIEW, COST, BUDGETS, MODELS, AGENTS, TOOLS, ERRORS, ANOMALIES, EXPORTER_HEALTH)

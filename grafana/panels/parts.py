@@ -38,7 +38,7 @@ def target(signal: Signal, where: Mapping[str, str], ref: str = "A") -> Json:
     for label in signal.by:
         if name := _nameless(signal, label):
             expr = f'label_replace({expr}, "{label}", "{name}", "{label}", "")'
-    instant = signal.over == "range" or signal.view == "stat"
+    instant = signal.over == "range" or signal.view in ("stat", "bargauge", "column")
     formats = {"column": "table", "heatmap": "heatmap"}
     legend = " ".join(f"{{{{{label}}}}}" for label in signal.by) or signal.title
     return {

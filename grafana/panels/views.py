@@ -15,6 +15,7 @@ _RATE_POINTS = 120
 # Cells of a heatmap, wide enough to be told apart on half a screen.
 _HEATMAP_CELLS = 60
 
+_WELL_OR_NOT = (("Failing", "red"), ("OK", "green"))
 _SHOWN = {"hideFrom": {"legend": False, "tooltip": False, "viz": False}}
 
 
@@ -109,7 +110,7 @@ def _painted(name: str, colour: str) -> Json:
 def _bars(signal: Signal, common: Json) -> Any:
     unit, decimals = figure(signal)
     defaults = {
-        "color": {"mode": "palette-classic-by-name"},
+        "color": {"mode": "thresholds" if signal.limits else "palette-classic-by-name"},
         "decimals": decimals,
         "mappings": empty(signal),
         "min": 0,
@@ -129,6 +130,9 @@ def _bars(signal: Signal, common: Json) -> Any:
         "sizing": "auto",
         "valueMode": "color",
     }
+    if signal.unit == "percentunit":
+        # What is past the whole fills it.
+        defaults["max"] = 1
     return core.Panel(**common).panel_json(
         {"type": "bargauge", "fieldConfig": {"defaults": defaults, "overrides": []}, "options": options}
     )
@@ -163,7 +167,10 @@ def _heatmap(signal: Signal, common: Json) -> Any:
 
 
 def _state(signal: Signal, common: Json) -> Any:
-    said = {"0": {"color": "red", "index": 1, "text": "Failing"}, "1": {"color": "green", "index": 0, "text": "OK"}}
+    said = {
+        str(value): {"color": colour, "index": value, "text": words}
+        for value, (words, colour) in enumerate(signal.states or _WELL_OR_NOT)
+    }
     return core.StateTimeline(
         **common,
         # Not by thresholds: Grafana then writes "1+" where the words of the mapping belong.

@@ -1,7 +1,7 @@
 """SIGNALS: the questions people ask, each as one PromQL expression with its meaning, limit and remedy."""
 
 from exporters.catalogue.model import Signal
-from exporters.catalogue.signals import calendar, cost, exporter, loops, models, periods, runs, tokens, tools
+from exporters.catalogue.signals import budgets, calendar, cost, exporter, loops, models, periods, runs, tokens, tools
 
 
 def _by_name(*signals: Signal) -> dict[str, Signal]:
@@ -24,6 +24,8 @@ SIGNALS: dict[str, Signal] = _by_name(
     *calendar.CALENDAR,
     *periods.PERIOD_COLUMNS,
     *periods.CHANGES,
+    *budgets.BUDGETS,
+    *budgets.BUDGET_COLUMNS,
     *tools.TOOLS,
     *tools.TOOL_COLUMNS,
     *exporter.EXPORTER,

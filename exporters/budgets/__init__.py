@@ -1,0 +1,1 @@
+"""Budgets: what may be spent, what of it is, and where the period will end."""
