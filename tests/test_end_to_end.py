@@ -21,7 +21,7 @@ from traces_told import calls_of, totals
 from whole_stack import CHECKOUT, Prometheus, Stack, has_data, launched, stack, until
 
 from exporters.catalogue.alerts import alerts
-from exporters.catalogue.signals import SIGNALS, budgets
+from exporters.catalogue.signals import SIGNALS, anomalies, budgets
 from exporters.stack.debian import program
 from streamlit_portal import units
 from streamlit_portal.scope import RANGES, Scope
@@ -41,6 +41,9 @@ EMPTY = {
     "bad_records_by_reason": "the demo writes no record that cannot be used",
     "label_overflow": "the demo has few names",
     "source_backlog_records": "createagents writes files, and the demo's backlog is bytes",
+    **dict.fromkeys(
+        (signal.name for signal in anomalies.ANOMALIES), "the demo's week has no other weeks to be held against"
+    ),
     "rate_limit_used": "files have no rate limit",
     "invalid_usage_by_reason": "the demo writes no usage that cannot be right",
     **{
@@ -72,6 +75,7 @@ def running(up: tuple[Stack, Said]) -> Stack:
     ask = started.prometheus.instant
     until(lambda: ask("agentgauge_source_caught_up == 1", time.time()), "the week is read")
     until(lambda: ask("rate(agentgauge_commit_duration_seconds_count[1m]) > 0", time.time()), "the present is read")
+    until(lambda: ask(":agentgauge_cost_usd:increase1h", time.time()), "an hour is derived", 90)
     return started
 
 

@@ -118,7 +118,7 @@ def asked(query: str) -> Iterator[tuple[str, set[str]]]:
         yield series, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside))
     # A series without braces stands where a window or an operator follows, not a parenthesis.
     named = re.sub(r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\boffset \w+|\b(?:by|on) \([^)]*\)", " ", bare)
-    for name in re.findall(r"\b[a-zA-Z_:][\w:]*\b(?!\s*\()", named):
+    for name in re.findall(r"(?<![\w:])[a-zA-Z_:][\w:]*\b(?!\s*\()", named):
         if name not in ("or", "and", "unless", "offset", "bool"):
             yield name, set()
 
@@ -294,6 +294,7 @@ def test_every_dashboard_has_the_pickers_in_one_order_and_shows_those_that_pick(
     assert shown.pop("agents-tools") == ["source", "environment", "agent", "tool"]
     assert shown.pop("agents-exporter-health") == ["source"]
     assert shown.pop("agents-budgets") == []
+    assert shown.pop("agents-anomalies") == ["agent"]
     assert all(names == ["source", "environment", "agent", "model"] for names in shown.values())
 
 

@@ -109,7 +109,9 @@ def test_the_scenarios_notice_what_is_taken_from_a_rule(harm, count, tmp_path):
     assert len(harmed) == count
     if not harmed:
         return
-    done = promtool("test", "rules", *sorted((tmp_path / "tests").glob("*.yml")))
+    # Each takes seconds, so only those are run that speak of what was harmed.
+    asked = [path for path in SCENARIOS if any(name in path.read_text() for name in harmed)]
+    done = promtool("test", "rules", *(tmp_path / "tests" / path.name for path in asked))
     assert done.returncode == 1
     # promtool prints what failed, and of what held nothing.
     assert {name for name in harmed if name not in done.stdout + done.stderr} == set()

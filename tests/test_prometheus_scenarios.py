@@ -75,18 +75,20 @@ def test_every_alert_fires_and_ends():
     assert ended == set(NAMES)
 
 
-def cut(group: Json, at: int, name: str) -> Json:
-    """The scenario with all its data gone from `at` on, judged when the alert's window and an hour more are over."""
-    step, limit = seconds(group["interval"]), NAMES[name].limit
+def cut(document: Json, group: Json, at: int, names: list[str]) -> Json:
+    """The scenario with all its data gone from `at` on, judged when the alerts' windows and an hour more are over."""
+    step = seconds(group["interval"])
     series = [
         {"series": one["series"], "values": " ".join([*values(str(one["values"]))[: at // step + 1], "stale"])}
         for one in group["input_series"]
     ]
-    gone = at + seconds(limit.window) + seconds(limit.keeps) + 3600 + 2 * step
+    limits = [NAMES[name].limit for name in names]
+    window = max(seconds(limit.window) + seconds(limit.keeps) for limit in limits)
+    gone = at + window + 3600 + 2 * seconds(document["evaluation_interval"])
     return {
         "interval": group["interval"],
         "input_series": series,
-        "alert_rule_test": [{"eval_time": f"{gone}s", "alertname": name}],
+        "alert_rule_test": [{"eval_time": f"{gone}s", "alertname": name} for name in names],
     }
 
 
@@ -97,10 +99,11 @@ def test_an_alert_is_quiet_when_its_data_vanish_unless_silence_is_the_failure(pa
     done: set[str] = set()
     cuts = []
     for group in document["tests"]:
-        for name, at in firing(group).items():
-            if name not in done:
-                done.add(name)
-                cuts.append(cut(group, at, name))
+        new = {name: at for name, at in firing(group).items() if name not in done}
+        cuts += [
+            cut(document, group, at, [name for name in new if new[name] == at]) for at in sorted(set(new.values()))
+        ]
+        done |= new.keys()
     if not cuts:
         return
     scenarios = tmp_path / path.name

@@ -1,7 +1,19 @@
 """SIGNALS: the questions people ask, each as one PromQL expression with its meaning, limit and remedy."""
 
 from exporters.catalogue.model import Signal
-from exporters.catalogue.signals import budgets, calendar, cost, exporter, loops, models, periods, runs, tokens, tools
+from exporters.catalogue.signals import (
+    anomalies,
+    budgets,
+    calendar,
+    cost,
+    exporter,
+    loops,
+    models,
+    periods,
+    runs,
+    tokens,
+    tools,
+)
 
 
 def _by_name(*signals: Signal) -> dict[str, Signal]:
@@ -28,5 +40,6 @@ SIGNALS: dict[str, Signal] = _by_name(
     *budgets.BUDGET_COLUMNS,
     *tools.TOOLS,
     *tools.TOOL_COLUMNS,
+    *anomalies.ANOMALIES,
     *exporter.EXPORTER,
 )

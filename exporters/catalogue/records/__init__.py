@@ -7,5 +7,6 @@ build on, such as the usual value of an hour, or a ratio over each window of an 
 from collections.abc import Sequence
 
 from exporters.catalogue.model import Record
+from exporters.catalogue.records.anomalies import ANOMALIES
 
-RECORDS: Sequence[Record] = ()
+RECORDS: Sequence[Record] = (*ANOMALIES,)
