@@ -168,11 +168,35 @@ def reached(labels: dict[str, str]) -> list[str]:
         ("slack", "warning", ["slack-warning"]),
         ("slack email webhook", "critical", ["slack-critical", "email", "webhook"]),
         (" email ", "warning", ["email"]),
+        ("slack", "info", ["slack-warning"]),
         ("  webhook", "warning", ["webhook"]),
     ],
 )
 def test_an_alert_goes_each_way_that_is_configured(notify, severity, whom):
     assert reached({"notify": notify, "severity": severity}) == whom
+
+
+def test_a_budget_is_told_once_in_its_longest_period_by_itself():
+    [policy] = committed("policies.yaml")["policies"]
+    of_budgets = [route for route in routes(policy) if route.get("repeat_interval") == "744h"]
+    assert [route["receiver"] for route in of_budgets] == ["slack-critical", "slack-warning", "email", "webhook"]
+    assert all(route["group_by"] == ["..."] for route in of_budgets)
+    exceeded = {"notify": "slack email", "alertname": "BudgetUsedExceeded"}
+    assert reached(exceeded | {"severity": "critical"}) == ["slack-critical", "email"]
+    assert reached(exceeded | {"severity": "warning"}) == ["slack-warning", "email"]
+
+
+def test_every_text_that_a_contact_point_names_is_defined():
+    [template] = committed("templates.yaml")["templates"]
+    defined = set(re.findall(r'define "([^"]+)"', template["template"]))
+    named = {
+        name
+        for text in texts(committed("contact-points.yaml"))
+        for name in re.findall(r'template "([^"]+)"', text)
+    }  # fmt: skip
+    assert len(named) == 5
+    assert named <= defined
+    assert set(re.findall(r'template "([^"]+)"', template["template"])) <= defined
 
 
 def test_without_a_way_nothing_is_sent():

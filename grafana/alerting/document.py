@@ -7,10 +7,9 @@ from typing import Any
 import yaml
 
 from exporters.catalogue.alerts import Alert
-from exporters.catalogue.messages import templates
-from grafana.alerting.routes import CONTACT_POINTS, MUTE_TIMINGS, POLICY
+from grafana.alerting.routes import CONTACT_POINTS, MUTE_TIMINGS, policy
 from grafana.alerting.rules import groups
-from grafana.alerting.texts import LINKS
+from grafana.alerting.texts import texts
 
 Json = dict[str, Any]
 _NOTICE = (
@@ -35,12 +34,13 @@ _NAMES = {
 
 def documents(alerts: Iterable[Alert]) -> dict[str, str]:
     """Return the text of each file by its name."""
+    alerts = list(alerts)
     return {
         "rules.yaml": _page({"groups": [_plain(group) for group in groups(alerts)]}),
         "contact-points.yaml": _page({"contactPoints": [_plain(point) for point in CONTACT_POINTS]}),
         "mute-timings.yaml": _page({"muteTimes": [_plain(timing) for timing in MUTE_TIMINGS]}),
-        "policies.yaml": _page({"policies": [_plain(POLICY)]}),
-        "templates.yaml": _page({"templates": [{"orgId": 1, "name": "agentgauge", "template": templates(LINKS)}]}),
+        "policies.yaml": _page({"policies": [_plain(policy(alerts))]}),
+        "templates.yaml": _page({"templates": [{"orgId": 1, "name": "agentgauge", "template": texts()}]}),
     }
 
 

@@ -5,10 +5,11 @@ routes do not. So what is configured is said in the environment, reaches each al
 is what the routes look for: `slack`, `email` and `webhook`, each if it is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from exporters.catalogue.alerts import Alert
 from grafana.alerting.rules import NOTIFY
 
 Json = dict[str, Any]
@@ -41,6 +42,8 @@ class Route:
     object_matchers: tuple[tuple[str, str, str], ...] = ()
     # `continue`: whether the routes after this one are looked at too.
     goes_on: bool = False
+    # Empty is what the route above has.
+    group_by: tuple[str, ...] = ()
     repeat_interval: str = ""
     mute_time_intervals: tuple[str, ...] = ()
     routes: tuple["Route", ...] = ()
@@ -70,8 +73,11 @@ class MuteTiming:
 
 
 _CRITICAL = ("severity", "=", "critical")
-_SHOWN = {"title": '{{ template "agentgauge.slack.title" . }}', "text": '{{ template "agentgauge.slack.text" . }}'}
-_MAIL = {"title": '{{ template "agentgauge.mail.subject" . }}', "message": '{{ template "agentgauge.mail.text" . }}'}
+_SHOWN = {"title": '{{ template "agentgauge.grafana.title" . }}', "text": '{{ template "agentgauge.grafana.text" . }}'}
+_MAIL = {
+    "title": '{{ template "agentgauge.grafana.subject" . }}',
+    "message": '{{ template "agentgauge.grafana.mail" . }}',
+}
 
 
 def _slack(name: str, *, resolves: bool) -> ContactPoint:
@@ -128,21 +134,49 @@ MUTE_TIMINGS = (
     MuteTiming(name="always", time_intervals=({"times": [{"start_time": "00:00", "end_time": "24:00"}]},)),
 )
 
-POLICY = Policy(
-    receiver="slack-warning",
-    routes=(
-        Route(
-            receiver="slack-warning",
-            object_matchers=((NOTIFY, "=~", ".*slack.*"),),
-            goes_on=True,
-            repeat_interval="24h",
-            routes=(Route(receiver="slack-critical", object_matchers=(_CRITICAL,), repeat_interval="4h"),),
+# The longest month: a budget is told of once in its period, and each is a message of its own.
+_ONCE = "744h"
+
+
+def policy(alerts: Iterable[Alert]) -> Policy:
+    """Return the routes; critical and warning differ in channel, and in how often they are told again."""
+    budgets = "|".join(alert.name for alert in alerts if alert.limit.dashboard == "agents-budgets")
+    return Policy(
+        receiver="slack-warning",
+        routes=(
+            Route(
+                receiver="slack-warning",
+                object_matchers=((NOTIFY, "=~", ".*slack.*"),),
+                goes_on=True,
+                repeat_interval="24h",
+                routes=(
+                    _once("slack-critical", budgets, _CRITICAL),
+                    _once("slack-warning", budgets),
+                    Route(receiver="slack-critical", object_matchers=(_CRITICAL,), repeat_interval="4h"),
+                ),
+            ),
+            _way("email", budgets),
+            _way("webhook", budgets),
+            # What no way was given for.
+            Route(
+                receiver="slack-warning",
+                object_matchers=((NOTIFY, "!~", ".*[a-z].*"),),
+                mute_time_intervals=("always",),
+            ),
         ),
-        Route(receiver="email", object_matchers=((NOTIFY, "=~", ".*email.*"),), goes_on=True, repeat_interval="24h"),
-        Route(receiver="webhook", object_matchers=((NOTIFY, "=~", ".*webhook.*"),), goes_on=True),
-        # What no way was given for.
-        Route(
-            receiver="slack-warning", object_matchers=((NOTIFY, "!~", ".*[a-z].*"),), mute_time_intervals=("always",)
-        ),
-    ),
-)
+    )
+
+
+def _way(name: str, budgets: str) -> Route:
+    matcher = (NOTIFY, "=~", f".*{name}.*")
+    once = (_once(name, budgets),)
+    return Route(receiver=name, object_matchers=(matcher,), goes_on=True, repeat_interval="24h", routes=once)
+
+
+def _once(receiver: str, names: str, *matchers: tuple[str, str, str]) -> Route:
+    return Route(
+        receiver=receiver,
+        object_matchers=(("alertname", "=~", names), *matchers),
+        group_by=("...",),
+        repeat_interval=_ONCE,
+    )

@@ -1,6 +1,6 @@
 """What Grafana's messages say: the texts that all senders share, with Grafana's own links in them."""
 
-from exporters.catalogue.messages import Link, Links
+from exporters.catalogue.messages import Link, Links, templates
 from grafana.alerting.rules import PORTAL
 
 # The portal shows the runbooks.
@@ -15,3 +15,27 @@ LINKS = Links(
     silence=Link(when=".SilenceURL", url="{{ .SilenceURL }}"),
     board=Link(when=".DashboardURL", url="{{ .DashboardURL }}"),
 )
+
+# Grafana's own alert where it cannot ask: it carries the rule's annotations, with nothing in place of the value.
+_UNASKED = 'match "^Datasource" (or .CommonLabels.alertname "")'
+_UNASKED_TITLE = """\
+{{ if eq .Status "firing" }}FIRING · Alert rules cannot be evaluated\
+{{ else }}RESOLVED · Alert rules are evaluated again{{ end }}"""
+_UNASKED_TEXT = """\
+{{ if eq .Status "firing" }}Grafana gets no answer from Prometheus, so that nothing else is told until it does.
+First: See whether Prometheus runs and answers on its page of targets.{{ end }}"""
+
+
+def texts() -> str:
+    """Return the templates that contact points name: what Grafana tells of itself, and the messages of alerts."""
+    own = "".join(
+        f'{{{{ define "agentgauge.grafana.{name}" }}}}{{{{ if {_UNASKED} }}}}{unasked}'
+        f'{{{{ else }}}}{{{{ template "agentgauge.{shared}" . }}}}{{{{ end }}}}{{{{ end }}}}\n'
+        for name, unasked, shared in (
+            ("title", _UNASKED_TITLE, "slack.title"),
+            ("text", _UNASKED_TEXT, "slack.text"),
+            ("subject", _UNASKED_TITLE, "mail.subject"),
+            ("mail", _UNASKED_TEXT, "mail.text"),
+        )
+    )
+    return own + "\n" + templates(LINKS)
