@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 import altair as alt
 
@@ -65,7 +66,9 @@ def values(signal: Signal, top: float) -> alt.Y:
     )
 
 
-def colour(signal: Signal, found: Sequence[Line], look: Look) -> alt.Color:
+def colour(
+    signal: Signal, found: Sequence[Line], look: Look, symbol: Literal["stroke", "circle"] = "stroke"
+) -> alt.Color:
     """One colour a name; a legend only where there are several, at the bottom, in lines of whole names."""
     names = [line.name for line in found]
     known = colours.assigned(signal, [*look.names, *names], look.dark)
@@ -75,7 +78,7 @@ def colour(signal: Signal, found: Sequence[Line], look: Look) -> alt.Color:
         orient="bottom",
         # Vega gives its symbols a role without a name; the chart as a whole has one.
         aria=False,
-        symbolType="stroke",
+        symbolType=symbol,
         symbolStrokeWidth=3,
         symbolOpacity=1,
         labelLimit=NAME,

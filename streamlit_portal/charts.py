@@ -6,7 +6,7 @@ from typing import Any, Literal
 import altair as alt
 
 from exporters.catalogue.model import Signal
-from streamlit_portal import axes, colours, lines, units
+from streamlit_portal import axes, colours, lines, planes, units
 from streamlit_portal.axes import Look
 from streamlit_portal.lines import Line
 from streamlit_portal.prometheus import Answer
@@ -15,8 +15,6 @@ Drawn = alt.Chart | alt.LayerChart | alt.FacetChart
 
 _WHEN = "%a %d %b %H:%M"
 _STATES = (("Down", "red"), ("Up", "green"))
-# From few to many on Grafana's ground, both ends visible on it.
-_HEAT = {False: ("#D0E2FB", "#0B3D91"), True: ("#1D3A63", "#B9D4FF")}
 _GAPS: Literal["break-paths-show-path-domains"] = "break-paths-show-path-domains"
 
 
@@ -28,6 +26,10 @@ def draw(signal: Signal, answer: Answer, moments: Sequence[float], look: Look) -
     chart: Drawn | None = None
     if signal.view == "heatmap":
         chart = _heatmap(signal, lines.buckets(answer, moments), moments, look)
+    elif signal.view == "matrix":
+        chart = planes.matrix(signal, answer, look)
+    elif signal.view == "scatter":
+        chart = planes.scatter(signal, answer, look)
     elif found := lines.lines(signal, answer, moments):
         if signal.view == "bargauge":
             chart = _bars(signal, found, look)
@@ -187,7 +189,7 @@ def _heatmap(signal: Signal, found: Sequence[Line], moments: Sequence[float], lo
             color=alt.Color(
                 "count:Q",
                 title="count",
-                scale=alt.Scale(type="sqrt", range=list(_HEAT[look.dark])),
+                scale=alt.Scale(type="sqrt", range=list(planes.HEAT[look.dark])),
                 legend=alt.Legend(
                     orient="bottom",
                     direction="horizontal",

@@ -166,7 +166,7 @@ def panel(signal: Signal, page: Page, beside: int) -> None:
 
 def _asked(signal: Signal, scope: Scope, now: float, end: float) -> tuple[tuple[float, ...], Query]:
     """The moments of a chart whose last step ends at `end`, and the query for them."""
-    if signal.view == "bargauge":
+    if signal.view in ("bargauge", "matrix", "scatter"):
         return (now,), Query(expr=scope.expression(signal, scope.span.seconds), end=now)
     moments = lines.grid(end - scope.span.seconds, end, scope.span.step)
     query = Query(expr=scope.expression(signal, scope.span.step), start=moments[0], end=end, step=scope.span.step)
@@ -185,7 +185,7 @@ def _drawing(signal: Signal, page: Page, beside: int) -> None:
         moments, query = _asked(signal, scope, now, now)
         (answer,) = page.ask([query])
     width = _PHONE if scope.phone else _NARROW // beside
-    names = page.names(signal.by[0], now) if len(signal.by) == 1 else ()
+    names = page.names(signal.by[0], now) if len(signal.by) == 1 or signal.view == "scatter" else ()
     look = Look(dark=scope.dark, width=width - _FRAME, height=HEIGHT, names=names)
     chart = None if answer.problem else charts.draw(signal, answer, moments, look)
     if chart is None:

@@ -75,6 +75,7 @@ def gains() -> Gains:
     add("gen_ai_client_inference_usage_output_tokens_total", 500, 1_000, **name)
     add("gen_ai_client_inference_usage_cache_read_input_tokens_total", 0, 2_500, **name)
     add("agentgauge_cost_usd_total", 0.01, 0.02, **name, cost_source="computed")
+    add("agentgauge_cache_savings_usd_total", 0.001, 0.002, **name)
     add("agentgauge_cost_usd_total", 0.04, 0.03, **name | {"gen_ai_request_model": "gpt-5"}, cost_source="reported")
     for tool, outcome, since in (
         ("search", "ok", 4),

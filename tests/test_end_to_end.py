@@ -38,6 +38,9 @@ pytestmark = [
 # What returns nothing on the demo, and why.
 EMPTY = {
     "cache_share": "createagents does not record how much of its input came from a cache",
+    "cache_saved": "createagents does not record how much of its input came from a cache",
+    "tokens_of_which": "createagents does not record how much of its input came from a cache",
+    "first_chunk_by_model": "createagents does not record when an answer began",
     "bad_records_by_reason": "the demo writes no record that cannot be used",
     "label_overflow": "the demo has few names",
     "source_backlog_records": "createagents writes files, and the demo's backlog is bytes",

@@ -117,7 +117,9 @@ def asked(query: str) -> Iterator[tuple[str, set[str]]]:
     for series, inside in re.findall(r"([a-zA-Z_:][\w:]*)\{([^{}]*)\}", bare):
         yield series, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside))
     # A series without braces stands where a window or an operator follows, not a parenthesis.
-    named = re.sub(r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\boffset \w+|\b(?:by|on) \([^)]*\)", " ", bare)
+    named = re.sub(
+        r"[\w:]+\{[^{}]*\}|\[[^\]]*\]|\boffset \w+|\b(?:by|on|ignoring|group_left|group_right) \([^)]*\)", " ", bare
+    )
     for name in re.findall(r"(?<![\w:])[a-zA-Z_:][\w:]*\b(?!\s*\()", named):
         if name not in ("or", "and", "unless", "offset", "bool"):
             yield name, set()
@@ -230,7 +232,8 @@ def test_every_series_and_label_of_a_query_exists(where, target):
     for series, labels in found:
         assert series in LABELS, where
         assert labels <= LABELS[series], where
-    made = set(re.findall(r'"(\w+)", "[^"]*", "\w*", "[^"]*"\)', target["expr"]))
+    made = set(re.findall(r'"(\w+)", "[^"]*", "\w*", "[^"]*"\)|count_values\("(\w+)"', target["expr"]))
+    made = {name for names in made for name in names if name}
     known = set().union(*(LABELS[series] for series, _ in found)) | made
     for labels in re.findall(r"\bby \(([^)]*)\)", target["expr"]):
         assert set(labels.replace(" ", "").split(",")) <= known, where

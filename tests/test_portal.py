@@ -465,3 +465,31 @@ def test_not_a_number_is_no_number() -> None:
         {"metric": {"__name__": "x", "a": HOSTILE}, "values": [[1, "2"], [2, "+Inf"], [3, "4"]]},
     ]
     assert prometheus._series(result) == (Series(labels={"a": HOSTILE}, points=((1.0, 2.0), (3.0, 4.0))),)
+
+
+def test_a_matrix_names_its_rows_and_columns_and_leaves_out_what_is_not_known() -> None:
+    by_hour = SIGNALS["spend_by_hour"]
+    answer = Answer(series=(series((0, 1.5), day="0", hour="9"), series((0, 3.0), day="6", hour="23")))
+    look = Look(dark=True, width=600, height=300)
+    drawn = charts.draw(by_hour, answer, (0.0,), look)
+    assert drawn is not None
+    said = json.dumps(drawn.to_dict())
+    assert '{"row": "Monday", "column": "09", "value": 1.5, "words": "$1.50"}' in said
+    assert '{"row": "Sunday", "column": "23", "value": 3.0, "words": "$3.00"}' in said
+    assert said.count('"words": "$') == 2
+    assert charts.draw(by_hour, Answer(), (0.0,), look) is None
+
+
+def test_a_point_needs_all_of_its_numbers() -> None:
+    plane = SIGNALS["cost_against_latency"]
+    numbers = {"duration": 2.0, "cost": 5.0, "calls": 30.0}
+    whole = [series((0, value), gen_ai_request_model="a", stat=stat) for stat, value in numbers.items()]
+    part = series((0, 1.0), gen_ai_request_model="b", stat="calls")
+    look = Look(dark=False, width=600, height=300)
+    drawn = charts.draw(plane, Answer(series=(*whole, part)), (0.0,), look)
+    assert drawn is not None
+    (rows,) = drawn.to_dict()["datasets"].values()
+    (row,) = rows
+    shown = {"words": "$5.00", "seconds": "2 s", "count": "30"}
+    assert row == {"name": "a", "high": 5.0, "duration": 2.0, "calls": 30.0, **shown}
+    assert charts.draw(plane, Answer(series=(part,)), (0.0,), look) is None

@@ -83,3 +83,34 @@ def test_a_period_stands_beside_the_one_before_it(tmp_path: Path) -> None:
 
 def test_a_wrong_number_is_noticed(tmp_path: Path) -> None:
     assert "exp:" in told(tmp_path, SPEND, "agent_spend_change", "1h", "3h", {of(gen_ai_agent_name="new"): 6.0})
+
+
+def test_an_hour_of_the_week_costs_what_such_hours_cost_on_average(tmp_path: Path) -> None:
+    """The clock of promtool begins on a Thursday at midnight: its first hour costs 60, its second nothing; that of the
+    Thursday after costs 120."""
+    week = 7 * 24 * 60
+    series = {"agentgauge_cost_usd_total": f"0+1x60 60x{week - 61} 62+2x59 180x60"}
+    thursday = {of(day="3", hour="0"): 60.0, of(day="3", hour="1"): 0.0}
+    assert told(tmp_path, series, "spend_by_hour", "2h", "2h", thursday) == ""
+    both = {of(day=f"{day}", hour=f"{hour}"): 0.0 for day in range(7) for hour in range(24)}
+    both[of(day="3", hour="0")] = 90.0
+    assert told(tmp_path, series, "spend_by_hour", "170h", "170h", both) == ""
+
+
+def test_saved_by_caching_is_what_reading_saved_less_what_writing_cost(tmp_path: Path) -> None:
+    read, written = "agentgauge_cache_savings_usd_total", "agentgauge_cache_surcharge_usd_total"
+    both = {read: "0+2x60", written: "0+1x60"}
+    assert told(tmp_path, both, "cache_saved", "1h", "1h", {(): 60.0}) == ""
+    assert told(tmp_path, {read: "0+2x60"}, "cache_saved", "1h", "1h", {(): 120.0}) == ""
+    assert told(tmp_path, {written: "0+1x60"}, "cache_saved", "1h", "1h", {(): -60.0}) == ""
+    assert told(tmp_path, {"other": "0x60"}, "cache_saved", "1h", "1h", {}) == ""
+
+
+def test_tokens_without_a_price_do_not_make_the_others_cheaper(tmp_path: Path) -> None:
+    tokens = "gen_ai_client_inference_usage_input_tokens_total"
+    series = {
+        f'{tokens}{{gen_ai_request_model="a"}}': "0+1000x60",
+        f'{tokens}{{gen_ai_request_model="free"}}': "0+9000x60",
+        'agentgauge_cost_usd_total{gen_ai_request_model="a",cost_source="computed"}': "0+2x60",
+    }
+    assert told(tmp_path, series, "cost_per_1k_tokens", "1h", "1h", {(): 2.0}) == ""

@@ -22,6 +22,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _DURATION = re.compile(r"\[[^\]]*\]")
 _GROUPING = re.compile(r"\b(by|on|without|ignoring|group_left|group_right)\s*\(([^()]*)\)")
 _NEW_LABEL = re.compile(r'"([^"]*)", "[^"]*", "[^"]*", "[^"]*"\)')
+_COUNTED = re.compile(r'count_values\s*\("([^"]*)"')
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^{}]*)\}")
 _MATCHER = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
@@ -40,6 +41,7 @@ class Query:
     series: frozenset[str]
     selectors: tuple[tuple[str, str], ...]
     grouped: frozenset[str]
+    kept: frozenset[str]
     made: frozenset[str]
 
     @classmethod
@@ -50,11 +52,16 @@ class Query:
         return cls(
             series=frozenset(name for name in _NAME.findall(_without_functions(named)) if name not in _WORDS),
             selectors=tuple(_SELECTOR.findall(bare)),
-            grouped=frozenset(
-                label.strip() for _, labels in _GROUPING.findall(bare) for label in labels.split(",") if label.strip()
-            ),
-            made=frozenset(_NEW_LABEL.findall(expr)),
+            # What is ignored in matching need not be on both sides, and what is matched on is not kept.
+            grouped=_labels(bare, leaving=("ignoring",)),
+            kept=_labels(bare, leaving=("ignoring", "on")),
+            made=frozenset([*_NEW_LABEL.findall(expr), *_COUNTED.findall(expr)]),
         )
+
+
+def _labels(bare: str, leaving: tuple[str, ...]) -> frozenset[str]:
+    groups = [labels for word, labels in _GROUPING.findall(bare) if word not in leaving]
+    return frozenset(label.strip() for labels in groups for label in labels.split(",") if label.strip())
 
 
 def _without_functions(text: str) -> str:
@@ -106,11 +113,13 @@ def _signal_faults(signal: Signal, labels: Mapping[str, tuple[str, ...]]) -> Ite
     lost = set(signal.by) - query.grouped - query.made
     if lost:
         yield f"{signal.name}: the result does not keep {', '.join(sorted(lost))}"
-    unnamed = query.grouped - set(signal.by) - {"le"}
+    unnamed = query.kept - set(signal.by) - {"le"}
     if unnamed:
         yield f"{signal.name}: the result keeps {', '.join(sorted(unnamed))}, which `by` does not name"
     if signal.colours and len(signal.by) != 1:
         yield f"{signal.name}: colours are of the values of the only label in `by`"
+    if (signal.view in ("matrix", "scatter")) != bool(signal.columns) or (signal.columns and len(signal.by) != 2):
+        yield f"{signal.name}: a matrix or a scatter has two labels, and names the values of the second"
     if signal.view == "stat" and signal.by:
         yield f"{signal.name}: a stat is one number and keeps no label"
     if not signal.means.endswith("."):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal["s", "percentunit", "currencyUSD", "reqps", "short", "bytes", "none"]
-View = Literal["stat", "timeseries", "stacked", "bargauge", "heatmap", "state", "column"]
+View = Literal["stat", "timeseries", "stacked", "bargauge", "heatmap", "state", "column", "matrix", "scatter"]
 
 # Label -> the field of a span that fills it. `source` is the runner's to know.
 LABELS = {
@@ -153,6 +153,10 @@ class Signal:
     day or month: it is compared with the same time of the one before. A `signed` value is a
     difference. `states` are the words and colours of the values 0, 1, 2 and so on of a state that is
     not just well or not.
+
+    A matrix has the values of its first label as `rows`, whichever there are if none are named, and
+    of its second as `columns`, each with the words for it. A scatter has a point for each value of
+    its first label; the columns are what stands along, how high, and how large it is.
     """
 
     name: str
@@ -172,6 +176,8 @@ class Signal:
     begins: Literal["", "day", "month"] = ""
     signed: bool = False
     states: tuple[tuple[str, str], ...] = ()
+    rows: tuple[tuple[str, str], ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def panel_id(self) -> int:

@@ -100,9 +100,11 @@ MODELS = Table(
     columns=(
         "model_calls",
         "model_error_share",
+        "model_latency_p50",
         "model_latency_p95",
         "model_input_tokens",
         "model_output_tokens",
+        "model_cost_per_1k_tokens",
         "model_spend",
         "model_unpriced_calls",
     ),

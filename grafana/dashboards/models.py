@@ -20,10 +20,11 @@ MODELS = Dashboard(
             )
         ),
         Row(title="Where", entries=(MODELS_TABLE,)),
-        Row(title="Trend", entries=("calls_by_model", "spend_by_model")),
-        Row(title="Latency", entries=("inference_latency_by_model",)),
+        Row(title="Which one", entries=("cost_against_latency", "inference_within_by_model")),
+        Row(title="Speed", entries=("inference_latency_by_model", "first_chunk_by_model", "speed_by_model")),
         Row(entries=("inference_latency", "inference_latency_heatmap")),
-        Row(title="Tokens and cost", entries=("tokens_by_class", "tokens_per_call", "output_tokens_per_call")),
+        Row(title="Trend", entries=("calls_by_model", "spend_by_model")),
+        Row(title="Tokens per call", entries=("tokens_per_call", "output_tokens_per_call")),
         Row(
             title="Errors",
             entries=("inference_error_ratio_by_model", "inference_errors_by_model", "inference_errors_by_type"),

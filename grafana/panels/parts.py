@@ -39,7 +39,7 @@ def target(signal: Signal, where: Mapping[str, str], ref: str = "A") -> Json:
         if name := _nameless(signal, label):
             expr = f'label_replace({expr}, "{label}", "{name}", "{label}", "")'
     instant = signal.over == "range" or signal.view in ("stat", "bargauge", "column")
-    formats = {"column": "table", "heatmap": "heatmap"}
+    formats = {"column": "table", "matrix": "table", "scatter": "table", "heatmap": "heatmap"}
     legend = " ".join(f"{{{{{label}}}}}" for label in signal.by) or signal.title
     return {
         "datasource": DATASOURCE,
@@ -60,7 +60,7 @@ def _nameless(signal: Signal, label: str) -> str:
 
     Grafana would call it "Value", and in a merged table give its number to every line.
     """
-    if label in SUBJECTS:
+    if label in SUBJECTS or label == "deployment_environment_name":
         return "(unknown)"
     return signal.empty if signal.view == "state" else ""
 

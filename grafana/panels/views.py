@@ -8,6 +8,7 @@ from grafanalib import core
 from exporters.catalogue.model import Signal
 from grafana.panels import DATASOURCE, Json, live
 from grafana.panels.parts import RATE_STEP, SUBJECTS, describe, empty, figure, steps, target
+from grafana.panels.planes import matrix, scatter
 
 # A point of a rate is a window of minutes; more points would be windows that hold a run or none.
 # Gauges are drawn as finely as the screen allows.
@@ -205,4 +206,6 @@ _VIEWS = {
     "bargauge": _bars,
     "heatmap": _heatmap,
     "state": _state,
+    "matrix": matrix,
+    "scatter": scatter,
 }

@@ -9,13 +9,13 @@ TAB = Tab(
     board="agents-cost",
     cards=(
         "spend",
-        "spend_rate",
+        "spend_today",
+        "spend_month",
         "cost_per_ok_run",
-        "tokens",
+        "cost_per_1k_tokens",
         "cache_share",
+        "cache_saved",
         "unpriced_share",
-        "without_usage_share",
-        "streamed_without_usage",
     ),
-    rows=(("spend_by_model",), ("spend_share_by_agent", "cost_per_run", "unpriced_by_reason")),
+    rows=(("spend_by_model",), ("spend_by_hour",), ("spend_share_by_agent", "unpriced_by_reason")),
 )

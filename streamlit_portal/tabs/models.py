@@ -10,5 +10,5 @@ TAB = Tab(
     board="agents-models",
     cards=("inference_calls", "inference_error_share", "inference_latency_p95", "cache_share"),
     tables=(MODELS,),
-    rows=(("calls_by_model", "inference_latency_by_model"), ("inference_latency_heatmap", "tokens_by_class")),
+    rows=(("cost_against_latency", "inference_within_by_model"), ("inference_latency_by_model", "speed_by_model")),
 )

@@ -1,6 +1,7 @@
 """Money: what is spent, on what, and what has no price."""
 
 from exporters.catalogue.model import Limit, Signal
+from exporters.catalogue.signals.parts import PRICED_TOKENS, TOKENS_BY_CLASS
 
 _PRICE_SOURCES = (("reported", "green"), ("computed", "blue"), ("override", "purple"))
 
@@ -77,6 +78,70 @@ COST = (
         view="bargauge",
         over="range",
         decimals=2,
+        empty="Unknown",
+    ),
+    Signal(
+        name="spend_share_by_source",
+        title="Spend by source",
+        unit="currencyUSD",
+        expr="topk(10, sum by (source) (increase(agentgauge_cost_usd_total{$where}[$window])))",
+        means="Cost of model calls in the time range, of the ten dearest stores. Unpriced calls are left out.",
+        by=("source",),
+        view="bargauge",
+        over="range",
+        decimals=2,
+        empty="Unknown",
+    ),
+    Signal(
+        name="spend_share_by_environment",
+        title="Spend by environment",
+        unit="currencyUSD",
+        expr="topk(10, sum by (deployment_environment_name) (increase(agentgauge_cost_usd_total{$where}[$window])))",
+        means="Cost of model calls in the time range, of the ten dearest environments. Unpriced calls are left out.",
+        by=("deployment_environment_name",),
+        view="bargauge",
+        over="range",
+        decimals=2,
+        empty="Unknown",
+    ),
+    Signal(
+        name="cost_per_1k_tokens",
+        title="Cost per 1k tokens",
+        unit="currencyUSD",
+        expr=f"1000 * sum(increase(agentgauge_cost_usd_total{{$where}}[$window]))\n/ (sum({PRICED_TOKENS}) > 0)",
+        means="What 1,000 tokens cost on average, input and output together. Models without a price are left out.",
+        view="stat",
+        over="range",
+        decimals=4,
+        better="lower",
+        empty="Unknown",
+    ),
+    Signal(
+        name="cost_per_1k_tokens_by_model",
+        title="Cost per 1,000 tokens by model",
+        unit="currencyUSD",
+        expr="topk(10, 1000 * sum by (gen_ai_request_model) (rate(agentgauge_cost_usd_total{$where}[$window]))"
+        f"\n/ (sum by (gen_ai_request_model) ({TOKENS_BY_CLASS.replace('increase(', 'rate(')}) > 0) > 0)",
+        means="What 1,000 tokens cost on average, input and output together, of the ten dearest models. It moves with "
+        "the mix of input, cached input and output, and with the price.",
+        by=("gen_ai_request_model",),
+        decimals=4,
+        better="lower",
+        empty="Unknown",
+    ),
+    Signal(
+        name="cache_saved",
+        title="Saved by caching",
+        unit="currencyUSD",
+        expr="(sum(increase(agentgauge_cache_savings_usd_total{$where}[$window]))"
+        "\nor 0 * sum(increase(agentgauge_cache_surcharge_usd_total{$where}[$window])))"
+        "\n- (sum(increase(agentgauge_cache_surcharge_usd_total{$where}[$window])) or vector(0))",
+        means="What the calls of the time range would have cost more without the providers' caches, less what writing "
+        "to them cost. Only of calls whose cost is computed here and whose cached input has a price.",
+        view="stat",
+        over="range",
+        decimals=2,
+        better="higher",
         empty="Unknown",
     ),
     Signal(

@@ -1,7 +1,21 @@
 """Model calls: how many, how well, how fast, and which model."""
 
 from exporters.catalogue.model import Limit, Signal
-from exporters.catalogue.signals.parts import QUANTILES, quantiles
+from exporters.catalogue.signals.parts import QUANTILES, TOKENS_BY_CLASS, quantiles
+
+# Bounds of the histogram, in seconds, as its labels are written.
+_WITHIN = ("0.64", "1.28", "2.56", "5.12", "10.24", "20.48", "40.96", "81.92")
+_CALLS = "sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_total{$where}[$window]))"
+_SPEND = "sum by (gen_ai_request_model) (increase(agentgauge_cost_usd_total{$where}[$window]))"
+_P95 = (
+    "histogram_quantile(0.95, sum by (gen_ai_request_model, le) "
+    "(increase(gen_ai_client_inference_duration_seconds_bucket{$where}[$window])))"
+)
+# What has a cost has a place in the plane.
+_IN_THE_PLANE = "\nor ".join(
+    f'label_replace({expr} and on (gen_ai_request_model) {_SPEND} > 0, "stat", "{stat}", "", "")'
+    for stat, expr in (("duration", _P95), ("cost", f"1000 * {_SPEND} / ({_CALLS} > 0)"), ("calls", f"{_CALLS} > 0"))
+)
 
 INFERENCE = (
     Signal(
@@ -79,6 +93,61 @@ INFERENCE = (
                 "output limit; all slow means our network or a proxy.",
             ),
         ),
+    ),
+    Signal(
+        name="inference_within_by_model",
+        title="Answered within, by model",
+        unit="percentunit",
+        expr="sum by (gen_ai_request_model, le) "
+        f'(increase(gen_ai_client_inference_duration_seconds_bucket{{le=~"{"|".join(_WITHIN)}",$where}}[$window]))'
+        "\n/ ignoring (le) group_left () (sum by (gen_ai_request_model) "
+        "(increase(gen_ai_client_inference_duration_seconds_count{$where}[$window])) > 0)",
+        means="Which share of each model's calls was over within so many seconds, failed ones too: how their durations "
+        "are distributed, side by side.",
+        by=("gen_ai_request_model", "le"),
+        view="matrix",
+        over="range",
+        decimals=0,
+        columns=tuple((bound, f"{bound} s") for bound in _WITHIN),
+    ),
+    Signal(
+        name="first_chunk_by_model",
+        title="Time to first chunk, p95 by model",
+        unit="s",
+        expr="topk(10, histogram_quantile(0.95, sum by (gen_ai_request_model, le) "
+        "(rate(gen_ai_client_inference_time_to_first_chunk_seconds_bucket{$where}[$window]))))",
+        means="95 of 100 streamed answers of each model began sooner than this; the ten slowest models.",
+        by=("gen_ai_request_model",),
+        better="lower",
+        empty="No store says when an answer began",
+    ),
+    Signal(
+        name="speed_by_model",
+        title="Output tokens per second by model",
+        unit="short",
+        expr="sum by (gen_ai_request_model) (rate(gen_ai_client_inference_usage_output_tokens_total{$where}[$window]))"
+        "\n/ (sum by (gen_ai_request_model) "
+        '(rate(gen_ai_client_inference_duration_seconds_sum{error_type="",$where}[$window])) > 0)',
+        means="Output tokens, reasoning included, by the time that good calls took, from the request to the end of the "
+        "answer. Calls without usage make it too low.",
+        by=("gen_ai_request_model",),
+        decimals=1,
+        better="higher",
+        empty="Unknown",
+    ),
+    Signal(
+        name="cost_against_latency",
+        title="Cost against duration by model",
+        unit="currencyUSD",
+        expr=_IN_THE_PLANE,
+        means="Each model by the 95th percentile of its calls' durations in seconds, by what 1,000 of its calls cost, and as "
+        "large as it has calls: the best are low and on the left. Models without a price are left out.",
+        by=("gen_ai_request_model", "stat"),
+        view="scatter",
+        over="range",
+        decimals=2,
+        empty="Unknown",
+        columns=(("duration", "Duration p95"), ("cost", "Cost per 1,000 calls"), ("calls", "Calls")),
     ),
     Signal(
         name="calls_by_model",
@@ -211,6 +280,30 @@ MODEL_COLUMNS = (
         view="column",
         over="range",
         decimals=2,
+        better="lower",
+        empty="Unknown",
+    ),
+    Signal(
+        name="model_latency_p50",
+        title="Duration p50",
+        unit="s",
+        expr=_P95.replace("0.95", "0.5"),
+        means="Half of the calls were faster than this.",
+        by=("gen_ai_request_model",),
+        view="column",
+        over="range",
+        better="lower",
+    ),
+    Signal(
+        name="model_cost_per_1k_tokens",
+        title="Per 1,000 tokens",
+        unit="currencyUSD",
+        expr=f"1000 * {_SPEND}\n/ (sum by (gen_ai_request_model) ({TOKENS_BY_CLASS}) > 0)",
+        means="What 1,000 tokens cost on average, input and output together.",
+        by=("gen_ai_request_model",),
+        view="column",
+        over="range",
+        decimals=4,
         better="lower",
         empty="Unknown",
     ),

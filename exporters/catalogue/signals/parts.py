@@ -11,6 +11,11 @@ TOKENS_BY_CLASS = """
 """
 
 
+# Only where there is a cost: what has no price would make the rest seem cheaper.
+PRICED_TOKENS = f"""({TOKENS_BY_CLASS})
+  and ignoring (class, cost_source) increase(agentgauge_cost_usd_total{{$where}}[$window]) > 0"""
+
+
 def before(expr: str) -> str:
     """Return the same question of the period before: every window of it ends where this one begins."""
     return expr.replace("[$window]", "[$window] offset $window")

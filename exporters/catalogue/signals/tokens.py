@@ -12,6 +12,16 @@ _INPUT_OUTPUT = (
     ("not split", "text"),
 )
 
+_OF_WHICH = "\nor ".join(
+    f"label_replace(60 * sum(rate(gen_ai_client_inference_usage_{part}_tokens_total{{$where}}[$window])), "
+    f'"class", "{words}", "", "")'
+    for part, words in (
+        ("cache_read_input", "cache read"),
+        ("cache_write_input", "cache write"),
+        ("reasoning_output", "reasoning"),
+    )
+)
+
 TOKENS = (
     Signal(
         name="tokens",
@@ -31,6 +41,17 @@ TOKENS = (
         means="Tokens of model calls per minute. 'not split' are totals of stores that do not tell input from output.",
         by=("class",),
         view="stacked",
+        colours=_INPUT_OUTPUT,
+    ),
+    Signal(
+        name="tokens_of_which",
+        title="Cached and reasoning tokens per minute",
+        unit="short",
+        expr=_OF_WHICH,
+        means="Parts of the input that the providers read from their cache or wrote to it, and of the output that was "
+        "spent on reasoning, where the store says.",
+        by=("class",),
+        empty="Not recorded",
         colours=_INPUT_OUTPUT,
     ),
     Signal(
