@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from exporters import demo
 from exporters.demo import framework, writer
+from exporters.demo.asked import incident
 from exporters.demo.framework import Context, Entry, Failure, Usage
 from exporters.demo.scenario import AGENTS
 from exporters.demo.weather import Weather, busy
@@ -605,3 +607,36 @@ def test_a_wrong_argument_says_what_a_right_one_is(
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["somewhere", *arguments])
     assert said in capsys.readouterr().err
+
+
+def test_an_incident_that_is_asked_for_comes_at_its_time_on_the_clock_and_goes():
+    asked = (incident("deploy:support:in=30s,for=10m,failing=1"),)
+    # Whatever the story's own pace.
+    weather = Weather(seed=7, live=NOON, speed=50.0, asked=asked)
+    calm = replace(weather, asked=())
+    found = [weather.incident("deploy", "support", NOON + at) == asked[0] for at in (29, 30, 629, 630)]
+    assert found == [False, True, True, False]
+    for kind, subject in (("deploy", "billing"), ("flaky", "web_search")):
+        assert weather.incident(kind, subject, NOON + 60) == calm.incident(kind, subject, NOON + 60)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("storm:support", "'storm' is none of deploy, slow, flaky"),
+        ("deploy:nobody", "'nobody' is none of billing, coding,"),
+        ("slow:openai:in=soon", "'soon' is not a duration"),
+        ("flaky:web_search:until=5m", "'until' is none of in, for, failing"),
+        ("deploy:support:failing=2", "a chance is from 0 to 1"),
+        ("deploy:support:failing=often", "could not convert string to float"),
+    ],
+)
+def test_an_incident_that_is_not_understood_is_refused_in_a_line(text, says, capsys, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        incident(text)
+    parser = argparse.ArgumentParser()
+    demo.add_arguments(parser)
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args([str(tmp_path), "--incident", text])
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import timedelta
 from operator import itemgetter
 from pathlib import Path
@@ -18,12 +19,13 @@ from typing import Protocol
 from tqdm import tqdm
 
 from exporters.demo import writer
+from exporters.demo.asked import incident
 from exporters.demo.chat import Line
 from exporters.demo.framework import Entry
 from exporters.demo.operations import Operation, operations
 from exporters.demo.stores import STORES, Store
 from exporters.demo.traffic import lines
-from exporters.demo.weather import Weather
+from exporters.demo.weather import Incident, Weather
 from exporters.sources import seconds_of
 
 # What the other stores get: a part of the chats, and of the past.
@@ -50,10 +52,12 @@ def run(
     now: Callable[[], float],
     stop: Stop,
     stores: Sequence[Store] = (),
+    asked: Sequence[Incident] = (),
 ) -> int:
     """Write the past, then the present line by line as it happens; return how many lines were written.
 
     `stores` get chats of their own, fewer of them, and a day of the past where they can keep one.
+    `asked` are incidents of the present besides those of the story.
 
     A folder that already holds traces gets no second past. `rate` is chats a minute of the
     present and of the height of a past day; the present runs `speed` times as fast; `now` gives
@@ -64,12 +68,12 @@ def run(
     directory.mkdir(parents=True, exist_ok=True)
     live = now()
     start = live if writer.holds_traces(directory) else live - history.total_seconds()
-    weather = Weather(seed=seed, live=live, speed=speed)
+    weather = Weather(seed=seed, live=live, speed=speed, asked=tuple(asked))
     told = heapq.merge(
         _files(directory, lines(start=start, rate=rate, weather=weather)),
         *(
             _store(store, live - min(history, _PAST).total_seconds() if store.has_past else live, rate * _SHARE,
-                   Weather(seed=seed + number, live=live, speed=speed))
+                   replace(weather, seed=seed + number))
             for number, store in enumerate(stores, 1)
         ),
         key=itemgetter(0),
@@ -149,6 +153,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another store to write to as well: msgtrace and llm-metrics (databases in DIR), otlp=URL of a receiver, "
         "langfuse=HOST:PORT to serve its API on; may be given several times",
     )
+    parser.add_argument(
+        "--incident",
+        action="append",
+        type=_incident,
+        default=[],
+        metavar="KIND:WHOM:in=TIME,for=TIME",
+        help="trouble to come, so that an alert can be seen to fire: deploy:support:in=30s,for=10m for a bad deploy of "
+        "an agent, slow:openai for a provider, flaky:web_search for a tool; failing=0.9 is the chance of a call to "
+        "fail; may be given several times",
+    )
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -172,6 +186,7 @@ def command(arguments: argparse.Namespace) -> int:
                 now=time.time,
                 stop=stop,
                 stores=stores,
+                asked=arguments.incident,
             )
     except (OSError, sqlite3.Error) as error:
         print(f"agentgauge demo: {error}; name a folder that can be written", file=sys.stderr)
@@ -183,6 +198,13 @@ def command(arguments: argparse.Namespace) -> int:
 def _duration(text: str) -> timedelta:
     try:
         return timedelta(seconds=seconds_of(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _incident(text: str) -> Incident:
+    try:
+        return incident(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

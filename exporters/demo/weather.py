@@ -38,11 +38,13 @@ class Weather:
 
     `live` is when the demo's past ends. From then on the story runs `speed` times as fast as
     the clock: incidents are nearer to each other and shorter, calls take as long as always.
+    `asked` are incidents besides, whose times are seconds of the clock after `live`.
     """
 
     seed: int
     live: float
     speed: float = 1.0
+    asked: tuple[Incident, ...] = ()
 
     def story(self, at: float) -> float:
         """Return how far the story is at a moment of the clock."""
@@ -50,6 +52,9 @@ class Weather:
 
     def incident(self, kind: Literal["deploy", "slow", "flaky"], subject: str, at: float) -> Incident | None:
         """Return the trouble that a subject is in, if it is in any."""
+        for incident in self.asked:
+            if (incident.kind, incident.subject) == (kind, subject) and incident.start <= at - self.live < incident.end:
+                return incident
         story = self.story(at)
         day = int(story // DAY)
         for incident in (*_incidents(self.seed, day), *_incidents(self.seed, day - 1), self._eve()):
