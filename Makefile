@@ -1,5 +1,5 @@
 # make          check: lint, types, and that generated files are fresh
-# make up       start everything and say where; make status, make logs, make down
+# make up       start everything and say where; make status, make logs, make down; make drill tries how alerts are told
 # make test     everything that can fail; installs Debian's packages where it may
 # make build    write the generated files: rules, dashboards, reference, runbooks
 # make bench    the figures of docs/benchmarks.md; make screenshots, the README's pictures
@@ -15,7 +15,7 @@ BUILDERS := exporters.catalogue.build prometheus.build grafana.build
 PROGRAMS := prometheus prometheus-alertmanager chromium nginx strace postgres
 
 .DEFAULT_GOAL := check
-.PHONY: check build test up down status logs bench screenshots
+.PHONY: check build test up down status logs drill bench screenshots
 
 check: .venv/test.stamp
 	$(PY) -m ruff check
@@ -35,7 +35,7 @@ test: .venv/test.stamp
 up: .venv/up.stamp
 	@$(PY) -m exporters.stack up
 
-down status logs: .venv/up.stamp
+down status logs drill: .venv/up.stamp
 	@$(PY) -m exporters.stack $@
 
 bench: .venv/test.stamp

@@ -13,7 +13,8 @@ from slack_stage import alertmanager, configured, slack
 from exporters.catalogue.alerts import Alert
 from exporters.catalogue.model import Limit
 from exporters.catalogue.signals import SIGNALS
-from exporters.stack import alerting, parts
+from exporters.sources import seconds_of
+from exporters.stack import alerting, parts, processes
 from exporters.stack.parts import Part
 from exporters.stack.settings import Settings, StackError, load, recall, remember
 from prometheus import routes
@@ -71,6 +72,13 @@ def test_one_cause_is_one_message_and_how_often_it_is_told_again_is_the_severity
     assert (route["group_by"], route["group_wait"], route["group_interval"]) == (["alertname", "severity"], "30s", "5m")
     repeats = {one["receiver"]: one["repeat_interval"] for one in route["routes"] if "repeat_interval" in one}
     assert repeats == {"critical": "4h", "warning": "24h"}
+
+
+def test_an_alert_is_told_within_two_minutes_of_its_hold():
+    route = yaml.safe_load((SHIPPED / "alertmanager.yml").read_text())["route"]
+    (group,) = yaml.safe_load((SHIPPED.parent / "rules" / "agentgauge.alerts.yml").read_text())["groups"]
+    scraped = yaml.safe_load((SHIPPED.parent / "prometheus.yml").read_text())["scrape_configs"][0]["scrape_interval"]
+    assert sum(map(seconds_of, (scraped, group["interval"], route["group_wait"]))) <= 120
 
 
 def test_a_budget_is_told_once_in_its_period_and_by_itself(tmp_path):
@@ -225,3 +233,21 @@ def test_what_a_dead_source_explains_is_not_told_besides(tmp_path):
             assert "OfAnother" in receives.title()
             inhibited = sends.get("alerts", inhibited="true", active="false")
             assert {"NoTraffic", "X"} <= {one["labels"]["alertname"] for one in inhibited}
+
+
+def test_a_drill_is_told_in_every_channel_and_says_that_nothing_is_wrong(tmp_path):
+    with slack() as receives, alertmanager(configured(tmp_path, receives, group_wait="1s"), tmp_path / "data") as sends:
+        settings = told(tmp_path, ALERTMANAGER_PORT=sends.url.rpartition(":")[2])
+        alerting.drill(settings)
+        assert {receives.title(), receives.title()} == {
+            "FIRING critical · A drill, nothing is wrong",
+            "FIRING warning · A drill, nothing is wrong",
+        }
+        sends.kill()
+        with pytest.raises(StackError, match=r"Alertmanager does not take the drill: .*refused"):
+            alerting.drill(settings)
+
+
+def test_without_a_stack_or_anybody_to_tell_there_is_no_drill(tmp_path, capsys):
+    assert processes.drill(told(tmp_path, SLACK_WEBHOOK_URL=SECRET)) == 1
+    assert capsys.readouterr().out == "No drill: Agentgauge does not run\n"

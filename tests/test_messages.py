@@ -184,7 +184,7 @@ def test_what_has_ended_is_one_line(sender, receiver):
     assert attachment(receiver)["title"].startswith("FIRING")
     sender.post([alert("Ended", "support-bot", 33.3, startsAt=start.isoformat(), endsAt=datetime.now(UTC).isoformat())])
     found = attachment(receiver)
-    title = "RESOLVED after 1 h 5 min · Too many runs of an agent fail · agent suppo…"
+    title = "RESOLVED after 1 h 5 min · agent support-bot · Too many runs of an agen…"
     assert (found["title"], found["text"], found["color"]) == (title, "", "good")
     assert "pretext" not in found
 

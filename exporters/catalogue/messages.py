@@ -115,22 +115,27 @@ _COLOUR = """\
 
 
 def _title(write: _Write) -> str:
-    """The line that is read alone: how things stand, how bad, who it is, and how many more."""
-    line = '{{ if $who }}{{ $line = printf "%s · %s" $line $who }}{{ end }}' + _cut("$line", _TITLE) + write("$line")
+    """The line that is read alone: how things stand, how bad, who it is, and how many more.
+
+    What is too long is cut at its end: of what fires that is who, of what has ended it is what was wrong.
+    """
+    told = _cut("$line", _TITLE) + write("$line")
     return (
         '{{ if eq .Status "firing" }}\n'
         + _FIRING
         + "{{- with index $firing $at }}"
         + _WHO
         + '{{ $line := printf "FIRING %s · %s" .Labels.severity (or .Annotations.headline .Labels.alertname) }}'
-        + line
+        + '{{ if $who }}{{ $line = printf "%s · %s" $line $who }}{{ end }}'
+        + told
         + "{{ end }}{{ with slice $firing 1 }} (+{{ len . }}){{ end }}\n{{- else }}\n"
         + _LASTED
         + "{{- with index .Alerts 0 }}"
         + _WHO
-        + '{{ $line := printf "RESOLVED after %s · %s" $lasted '
-        + '(reReplaceAll "[.]$" "" (or .Annotations.summary .Labels.alertname)) }}'
-        + line
+        + '{{ $line := printf "RESOLVED after %s" $lasted }}'
+        + '{{ if $who }}{{ $line = printf "%s · %s" $line $who }}{{ end }}'
+        + '{{ $line = printf "%s · %s" $line (reReplaceAll "[.]$" "" (or .Annotations.summary .Labels.alertname)) }}'
+        + told
         + "{{ end }}{{ with slice .Alerts 1 }} (+{{ len . }}){{ end }}\n{{- end }}"
     )
 

@@ -1,4 +1,4 @@
-"""`python -m exporters.stack up|down|status|logs`: what `make up` and its sisters call."""
+"""`python -m exporters.stack up|down|status|logs|drill`: what `make up` and its sisters call."""
 
 import argparse
 import os
@@ -7,8 +7,8 @@ import sys
 from exporters.stack import compose, processes
 from exporters.stack.settings import Settings, StackError, load, recall
 
-# Both rooms offer up, down, status, logs and is_running, each taking the settings.
-_VERBS = ("up", "down", "status", "logs")
+# Both rooms offer these and is_running, each taking the settings.
+_VERBS = ("up", "down", "status", "logs", "drill")
 
 
 def main() -> int:

@@ -1,5 +1,9 @@
 """Alertmanager's files for this machine: the shipped routes, with the ways out that are set and without the others."""
 
+import json
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +17,9 @@ _SHIPPED = CHECKOUT / "prometheus" / "alertmanager"
 # Longer than the longest interval of the routes, or what was told is forgotten and told again. What is written
 # down every few seconds, and not every quarter of an hour, is not told twice after a kill.
 FLAGS = ("--data.retention=768h", "--data.maintenance-interval=2s", "--cluster.listen-address=")
+DRILL_OF_GRAFANA = (
+    "Grafana tells of alerts here, and tries its ways itself: sign in as admin, Alerting, Contact points, Test."
+)
 _SEVERITIES = ("critical", "warning")
 
 _Block = dict[str, Any]
@@ -72,6 +79,36 @@ def told(settings: Settings, *, grafana: bool, alertmanager: bool) -> str:
     if alertmanager:
         return f"{ways}, by Alertmanager"
     return "nobody is told of them: Alertmanager is not installed (apt-get install prometheus-alertmanager)"
+
+
+def drill(settings: Settings) -> None:
+    """Have Alertmanager tell of an alert of each severity that says that it is a drill and ends in two minutes.
+
+    Raises StackError when Alertmanager does not take them.
+    """
+    now = datetime.now(UTC)
+    alerts = [
+        {
+            "labels": {"alertname": "Drill", "severity": severity},
+            "annotations": {
+                "summary": "This is a drill, and nothing is wrong.",
+                "headline": "A drill, nothing is wrong",
+                "description": f"Somebody tries how a {severity} alert is told.",
+                "first": "Do nothing: that you read this is what was to be shown.",
+            },
+            "startsAt": now.isoformat(),
+            "endsAt": (now + timedelta(minutes=2)).isoformat(),
+        }
+        for severity in _SEVERITIES
+    ]
+    port = settings.ports["ALERTMANAGER_PORT"]
+    try:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request("POST", "/api/v2/alerts", json.dumps(alerts), {"Content-Type": "application/json"})
+            if (answer := connection.getresponse()).status != 200:
+                raise StackError(f"Alertmanager does not take the drill: {answer.status} {answer.reason}")
+    except OSError as error:
+        raise StackError(f"Alertmanager does not take the drill: {error}; make status shows how it is.") from None
 
 
 def external_url(settings: Settings) -> str:

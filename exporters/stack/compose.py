@@ -79,6 +79,12 @@ def logs(settings: Settings) -> int:
     return _compose(settings, "logs", "--follow", "--tail", "20").returncode
 
 
+def drill(settings: Settings) -> int:
+    """Say how Grafana, which tells of alerts here, tries its ways. Exit code 1: it was not done."""
+    print(alerting.DRILL_OF_GRAFANA)
+    return 1
+
+
 def locate(url: str) -> tuple[str, Path | None]:
     """Return a source URL as the exporter's container is told it, and the folder of this machine to mount for it.
 

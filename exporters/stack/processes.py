@@ -109,6 +109,21 @@ def logs(settings: Settings) -> int:
     return subprocess.run(["tail", "-n", "20", "-F", *files], check=False).returncode
 
 
+def drill(settings: Settings) -> int:
+    """Have a drill told on every way that is set. Exit code 1 where nobody is told of anything."""
+    states = _states(settings) if is_running(settings) else {}
+    if "grafana" in states:
+        print(alerting.DRILL_OF_GRAFANA)
+        return 1
+    told = alerting.told(settings, grafana=False, alertmanager="alertmanager" in states)
+    if not states or not settings.notify or "alertmanager" not in states:
+        print(f"No drill: {told if states else 'Agentgauge does not run'}")
+        return 1
+    alerting.drill(settings)
+    print(f"A drill, critical and warning, is told in half a minute: {told}. Some minutes later the critical one ends.")
+    return 0
+
+
 def _tells(running: Sequence[Part]) -> bool:
     """Say whether a part tells people of alerts."""
     return any(part.name in ("grafana", "alertmanager") for part in running)
