@@ -15,7 +15,9 @@ from exporters import __version__, arguments, check, demo
 from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
 from exporters.backfill import History, into_tsdb, pages
 from exporters.budgets.table import accounts
+from exporters.declarations import Declaration
 from exporters.lock import StateError
+from exporters.objectives import Objectives, read_objectives
 from exporters.once import read
 from exporters.pricing import Prices
 from exporters.pricing.agreed import read_agreed
@@ -54,18 +56,20 @@ def _serve(options: argparse.Namespace) -> int:
     # Only this command needs a web server, and to load one takes a tenth of what the others take to begin.
     from exporters.server import listen, serve  # noqa: PLC0415
 
+    objectives = _objectives(options)
     sources = _sources(options, follows=True)
     # Bound first: a port in use is told before the state is touched.
     with listen(options.listen) as bound:
         aggregate = _aggregate(options)
-        told = {"idle": options.idle_limit, "zone": options.zone, "budgets": options.budgets}
+        told = {"idle": options.idle_limit, "zone": options.zone, "budgets": options.budgets, "objectives": objectives}
         serve(lambda: Runner(sources, options.state, aggregate, **told), bound)
     return 0
 
 
 def _once(options: argparse.Namespace) -> int:
-    sources, aggregate = _sources(options), _aggregate(options)
-    with read(sources, aggregate, idle=options.idle_limit, zone=options.zone, budgets=options.budgets) as runner:
+    sources, aggregate, objectives = _sources(options), _aggregate(options), _objectives(options)
+    told = {"idle": options.idle_limit, "zone": options.zone, "budgets": options.budgets, "objectives": objectives}
+    with read(sources, aggregate, **told) as runner:
         sys.stdout.buffer.write(runner.page("", openmetrics=True))
         sys.stdout.flush()
     return 0
@@ -139,6 +143,10 @@ def _sources(options: argparse.Namespace, *, follows: bool = False) -> list[Sour
     ]
 
 
+def _objectives(options: argparse.Namespace) -> Declaration[Objectives] | None:
+    return Declaration(options.objectives, read_objectives) if options.objectives else None
+
+
 def _aggregate(options: argparse.Namespace) -> Aggregate:
     limits = dict(options.label_limit or [])
     values = limits.pop("", VALUES_A_LABEL)
@@ -208,9 +216,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="YAML of what may be spent, see docs/budgets.md (default: $AGENTGAUGE_BUDGETS)",
     )
+    objectives = argparse.ArgumentParser(add_help=False)
+    objectives.add_argument(
+        "--objectives",
+        type=Path,
+        default=arguments.file("AGENTGAUGE_OBJECTIVES"),
+        metavar="FILE",
+        help="YAML of what agents' runs should achieve, see docs/objectives.md (default: $AGENTGAUGE_OBJECTIVES)",
+    )
 
     command = commands.add_parser(
-        "serve", parents=[sources, calendar, budgets], help="follow the stores and answer /metrics"
+        "serve", parents=[sources, calendar, budgets, objectives], help="follow the stores and answer /metrics"
     )
     command.add_argument("--listen", default="127.0.0.1:9464", metavar="HOST:PORT", help="default: %(default)s")
     command.add_argument(
@@ -218,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_serve)
     command = commands.add_parser(
-        "once", parents=[sources, calendar, budgets], help="read the stores to their end, print the page"
+        "once", parents=[sources, calendar, budgets, objectives], help="read the stores to their end, print the page"
     )
     command.set_defaults(run=_once)
     command = commands.add_parser("check", parents=[sources], help="read the stores and say what is in them")

@@ -9,6 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from exporters.aggregate import Aggregate
+from exporters.declarations import Declaration
+from exporters.objectives import Objectives
 from exporters.runner import Runner
 from exporters.sources import Source, SourceError
 from exporters.span import Span
@@ -25,6 +27,7 @@ def read(
     idle: float,
     zone: str = "",
     budgets: Path | None = None,
+    objectives: Declaration[Objectives] | None = None,
     counted: Callable[[str, Sequence[Span]], None] | None = None,
 ) -> Iterator[Runner]:
     """Read sources to their end, with a progress bar on standard error where that is a terminal.
@@ -44,6 +47,7 @@ def read(
             lasting=False,
             zone=zone,
             budgets=budgets,
+            objectives=objectives,
             counted=counted,
         )
         files = all(source.reader.unit == "bytes" for source in sources)

@@ -15,10 +15,13 @@ from exporters.budgets.keeper import Keeper
 from exporters.counting import Counting
 from exporters.database import DATABASE, damaged
 from exporters.days import month_before, zone_of
+from exporters.declarations import Declaration
 from exporters.exposition import page
 from exporters.health import Health
 from exporters.ledger import Ledger
 from exporters.lock import StateError, StateInUseError
+from exporters.objectives import Objectives
+from exporters.objectives import tell as tell_objectives
 from exporters.reconcile import Reconciliation
 from exporters.scrapers import Scrapers
 from exporters.sources import Batch, Source, Translated
@@ -58,16 +61,17 @@ class Runner:
         lasting: bool = True,
         zone: str = "",
         budgets: Path | None = None,
+        objectives: Declaration[Objectives] | None = None,
         counted: Callable[[str, Sequence[Span]], None] | None = None,
     ) -> None:
         """Open the state.
 
         A state that is not `durable` survives a kill but no power cut; one that is not `lasting`
         survives nothing, and is faster. `zone` is that of the ledger's days; without it the state's own,
-        else UTC. `budgets` is a file of them. `counted` is told the spans that are being counted, before
-        the commit, and may be told them again after a failed one. Raises StateInUseError,
-        ZoneChangedError, and SourceError for the file; any other trouble with the state is told on the
-        page, and tried again, because a supervisor that restarts us would not mend it.
+        else UTC. `budgets` is a file of them, `objectives` are told on the page. `counted` is told the spans
+        that are being counted, before the commit, and may be told them again after a failed one. Raises
+        StateInUseError, ZoneChangedError, and SourceError for the file; any other trouble with the state is
+        told on the page, and tried again, because a supervisor that restarts us would not mend it.
         """
         self.sources = sources
         self.aggregate = aggregate
@@ -75,6 +79,7 @@ class Runner:
         self.health = Health()
         self.standing = Standing(self.health)
         self.problem = ""
+        self._objectives = objectives
         self._directory = directory
         self._durable = durable
         self._lasting = lasting
@@ -113,6 +118,11 @@ class Runner:
         """Whether the state works and every source's backlog has been read."""
         return not self.problem and all(source.name in self.aggregate.caught_up for source in self.sources)
 
+    @property
+    def broken_files(self) -> list[str]:
+        """Why files that are followed cannot be used as they are now; what they said before holds."""
+        return [one.problem for one in (self.budgets, self._objectives) if one is not None and one.problem]
+
     def start(self) -> None:
         """Follow every source until `stop`."""
         for source in self.sources:
@@ -144,6 +154,8 @@ class Runner:
             self.health.set("agentgauge_series", self.aggregate.series)
             self._tell_spend()
             self._reconciliation.tell(self.health)
+            if self._objectives is not None:
+                tell_objectives(self.health, self._objectives, self.aggregate)
             return page(self.aggregate, self.health.registry, openmetrics=openmetrics, seen=seen, created=created)
 
     def _reconcile(self) -> None:

@@ -103,8 +103,9 @@ def _front(runner: Runner) -> str:
         f"<li><code>{escape(source.name)}</code>: {escape(_standing(runner, source.name))}</li>"
         for source in runner.sources
     )
-    problems = filter(None, (runner.problem, runner.budgets.problem))
-    problem = "".join(f"<p><strong>{escape(one)}</strong></p>" for one in problems)
+    problems = "".join(
+        f"<p><strong>{escape(problem)}</strong></p>" for problem in (runner.problem, *runner.broken_files) if problem
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -119,7 +120,7 @@ body {{ color: #0f172a; background: #fff }}
 <body>
 <h1>Agentgauge exporter</h1>
 <p>Version {__version__}. Reads the traces that LLM agents write, and exposes them to Prometheus.</p>
-{problem}
+{problems}
 <h2>Where to look</h2>
 <ul>
 <li><a href="/metrics">/metrics</a>: the page that Prometheus scrapes</li>

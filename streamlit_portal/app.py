@@ -8,10 +8,10 @@ import streamlit as st
 from streamlit_portal import filters, grafana, panel, runbooks, settings, widgets
 from streamlit_portal.settings import Settings
 from streamlit_portal.tab import Tab
-from streamlit_portal.tabs import agents, budgets, cost, errors, exporter_health, models, overview, tools
+from streamlit_portal.tabs import agents, budgets, cost, errors, exporter_health, models, overview, reliability, tools
 
 TABS = {
-    "Watch": (overview.TAB, agents.TAB, errors.TAB),
+    "Watch": (overview.TAB, agents.TAB, errors.TAB, reliability.TAB),
     "Money": (cost.TAB, budgets.TAB),
     "Understand": (models.TAB, tools.TAB),
     "Govern": (exporter_health.TAB,),

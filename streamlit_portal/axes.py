@@ -1,5 +1,6 @@
 """Axes, legends and size: what every chart of the portal has alike."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,19 +48,24 @@ def _moment(seconds: float) -> alt.DateTime:
     )
 
 
-def values(signal: Signal, top: float) -> alt.Y:
-    """The value axis from 0, labelled as Grafana labels it, which Vega's own formats cannot."""
-    marks = units.ticks(top, signal.unit)
+def values(signal: Signal, top: float, bottom: float = 0.0) -> alt.Y:
+    """The value axis from 0, or below it where values are, labelled as Grafana labels it, which Vega's own formats
+    cannot."""
+    marks = units.ticks(max(top, -bottom), signal.unit)
+    step = marks[1]
+    if bottom < 0:
+        below, above = math.ceil(-bottom / step - 1e-9), math.ceil(top / step - 1e-9)
+        marks = [round(step * index, 12) for index in range(-below, above + 1)]
     labels = [units.tick(mark, signal.unit) for mark in marks]
     return alt.Y(
         "high:Q",
         title=None,
-        scale=alt.Scale(domain=[0, marks[-1]], nice=False),
+        scale=alt.Scale(domain=[marks[0], marks[-1]], nice=False),
         axis=alt.Axis(
             # Of values that it finds too many Vega leaves some out, so a label goes by the value.
             values=marks,
             tickCount=len(marks),
-            labelExpr=f"{labels}[round(datum.value / {marks[1]})]",
+            labelExpr=f"{labels}[round((datum.value - {marks[0]}) / {step})]",
             labelLimit=90,
             labelFlush=False,
         ),

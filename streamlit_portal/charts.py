@@ -47,11 +47,12 @@ def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], loo
     stacked = signal.view == "stacked"
     rows = _rows(lines.stacked(found) if stacked else found, moments, stacked)
     top = max(row["high"] for row in rows if row["high"] is not None)
+    bottom = min(row["high"] for row in rows if row["high"] is not None) if signal.below_zero else 0.0
     # One far above the lines would press them flat.
     limits = [limit.above for limit in signal.limits if limit.above is not None and limit.above <= 2 * top]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=axes.time(moments),
-        y=axes.values(signal, max(top, *limits, 0.0)),
+        y=axes.values(signal, max(top, *limits, 0.0), bottom),
         color=axes.colour(signal, found, look),
     )
     layers: list[Any] = [

@@ -67,9 +67,12 @@ def configured(directory: Path) -> list[str]:
     budgets = directory / "budgets.yml"
     # The days of weeks and none of today: expected to cost more than so little.
     budgets.write_text("budgets: [{name: steady, agent: steady, amount: 1.0e-6, period: day}]\n")
+    objectives = directory / "objectives.yml"
+    objectives.write_text("objectives: [{agent: '*', success: 99%, latency: {within: 25.6s, share: 95%}}]\n")
     # Where it is noon: neither are the day's first hours short of a pace, nor its last of a forecast.
     noon = f"Etc/GMT{time.gmtime().tm_hour - 12:+d}"
-    return ["--label-limit", "gen_ai_tool_name=1", "--budgets", str(budgets), "--zone", noon]
+    files = ["--budgets", str(budgets), "--objectives", str(objectives)]
+    return ["--label-limit", "gen_ai_tool_name=1", *files, "--zone", noon]
 
 
 def of_today(folder: Path) -> Path:

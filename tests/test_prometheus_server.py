@@ -4,6 +4,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -131,7 +132,10 @@ def test_a_real_prometheus_scrapes_records_keeps_exemplars_and_refuses_a_page_go
     groups = {group["name"]: group for group in server.get("rules")["groups"]}
     recorded_ones = sum(bool(signal.record) for signal in SIGNALS.values())
     alerts = sum(len(signal.limits) for signal in SIGNALS.values())
+    every = {"15s": 15, "1m": 60, "5m": 300}
+    derived = Counter(record.every for record in RECORDS)
     assert {name: (group["interval"], len(group["rules"])) for name, group in groups.items()} == {
+        **{f"agentgauge.derived.{name}": (every[name], count) for name, count in derived.items()},
         "agentgauge.recording": (15, recorded_ones),
         "agentgauge.alerts": (60, alerts),
         **{

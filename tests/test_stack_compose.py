@@ -333,7 +333,15 @@ def test_the_demo_is_a_profile_that_down_knows_too(
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "compose.override.json").write_text("{}")  # of an earlier start, with other traces
     assert compose.up(told(tmp_path)) == 1
-    assert not (tmp_path / "home" / "compose.override.json").exists()
+    objectives = CHECKOUT / "exporters" / "demo" / "objectives.yml"
+    assert json.loads((tmp_path / "home" / "compose.override.json").read_text()) == {
+        "services": {
+            "exporter": {
+                "environment": {"AGENTGAUGE_OBJECTIVES": str(objectives)},
+                "volumes": [f"{objectives}:{objectives}:ro"],
+            }
+        }
+    }
     assert compose.down(told(tmp_path, TRACE_SOURCES="createagents:///x")) == 0
     lines = calls.read_text().splitlines()
     assert any(re.search(r"--profile demo up ", line) for line in lines)

@@ -49,6 +49,8 @@ _LABELS = {
     "budget": "A budget, as the file of budgets names it; (no budget) for what none covers.",
     "bound": "expected, or low and high: between them it should end four times of five.",
     "state": "ok, insufficient_history, no_budget, stale, warning or exceeded; one of them is 1.",
+    "le": "The bound of the bucket of runs that are fast enough; of the objective of latency only.",
+    "objective": "success, or latency of the runs that succeeded.",
     "side": "store for what the store says itself, metrics for what the exporter counted.",
     "version": "Agentgauge's version.",
 }

@@ -15,7 +15,7 @@ FOREIGN = {
     "process_cpu_seconds_total": ("job", "instance"),
 }
 # Labels besides LABELS, each of one family about the reading of a store.
-_OWN_LABELS = {"bound", "budget", "state", "kind", "label", "period", "side", "version"}
+_OWN_LABELS = {"bound", "budget", "kind", "label", "le", "objective", "period", "side", "state", "version"}
 
 _STRING = re.compile(r'"[^"]*"')
 _BRACES = re.compile(r"\{([^{}]*)\}")

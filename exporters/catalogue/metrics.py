@@ -395,6 +395,26 @@ METRICS = (
         of="exporter",
     ),
     Metric(
+        name="agentgauge_objective_ratio",
+        type="gauge",
+        help="What share of an agent's runs should succeed, or end within the time that `le` says.",
+        of="exporter",
+        own_labels=("objective", "gen_ai_agent_name", "le"),
+    ),
+    Metric(
+        name="agentgauge_objective_window_seconds",
+        type="gauge",
+        help="Over how long an objective holds.",
+        of="exporter",
+        own_labels=("objective", "gen_ai_agent_name"),
+    ),
+    Metric(
+        name="agentgauge_objectives_file_broken",
+        type="gauge",
+        help="Whether the file of objectives as it is now cannot be used; what it said before holds.",
+        of="exporter",
+    ),
+    Metric(
         name="agentgauge_reconcile_calls",
         type="gauge",
         help="Model calls that ended in the last day or week that is over, by who says so.",

@@ -148,6 +148,7 @@ class Signal:
     filled with the matchers that this family has labels for; `$window` is a duration: the
     panel's step for `over="rate"`, the whole time range for `over="range"`, and the window of
     the recording rule. `by` names the labels that the result keeps, in the legend's order.
+    `below_zero` says that it can be, so that charts leave room there.
     `better` says which way is good news, for the colour of a change. `colours` maps a value
     of the (only) `by` label to a named Grafana colour. `begins` is of a level that begins anew each
     day or month: it is compared with the same time of the one before. A `signed` value is a
@@ -172,6 +173,7 @@ class Signal:
     empty: str = "No traffic"
     record: str = ""
     limits: tuple[Limit, ...] = ()
+    below_zero: bool = False
     colours: tuple[tuple[str, str], ...] = ()
     begins: Literal["", "day", "month"] = ""
     signed: bool = False

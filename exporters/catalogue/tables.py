@@ -126,6 +126,19 @@ BUDGETS = Table(
     ),
     sort="budget_limit",
 )
+OBJECTIVES = Table(
+    name="objectives_table",
+    title="Objectives now",
+    labels=("gen_ai_agent_name", "objective"),
+    columns=(
+        "objective_target",
+        "objective_attained",
+        "objective_budget_left",
+        "objective_burn_rate",
+        "objective_time_left",
+    ),
+    sort="objective_burn_rate",
+)
 TOOLS = Table(
     name="tools_table",
     title="Tools in the time range",

@@ -5,10 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from exporters.stack import alerting, health, ports
 from exporters.stack.settings import CHECKOUT, Settings, database_urls, folder_url, remember, write_private
+
+# Of a Compose file: what is said of each service.
+Services = dict[str, dict[str, Any]]
 
 # The first that knows `required: false` under depends_on.
 _FLOOR = (2, 20, 2)
@@ -101,33 +105,37 @@ def locate(url: str) -> tuple[str, Path | None]:
 
 
 def _write_override(settings: Settings) -> None:
-    """Say what is of this machine only: the folders that are read, and as whom. Nothing for the demo."""
-    path = _override(settings)
-    if settings.stores:
-        write_private(path, json.dumps({"services": _of_every_kind(settings)}, indent=2))
-        return
-    if settings.demo is not None:
-        path.unlink(missing_ok=True)
-        return
+    """Say what is of this machine only: the folders and files that are read, and as whom."""
+    services = _of_every_kind(settings) if settings.stores else {} if settings.demo else _of_sources(settings)
+    exporter = services.setdefault("exporter", {})
+    files = _files(settings)
+    if files:
+        exporter["environment"] = exporter.get("environment", {}) | files
+        mounts = [f"{path}:{path}:ro" for path in files.values()]
+        exporter["volumes"] = list(dict.fromkeys([*exporter.get("volumes", []), *mounts]))
+    write_private(_override(settings), json.dumps({"services": services}, indent=2))
+
+
+def _of_sources(settings: Settings) -> Services:
+    """Say what the exporter reads, where that is no demo."""
     received = [url for url in settings.sources if urlsplit(url).scheme == "otlp"]
     located = [(_received(url), None) if url in received else locate(url) for url in settings.sources]
     read = [folder for _, folder in located if folder]
-    prices = _price_files(settings)
-    exporter: dict[str, object] = {
-        "environment": {"TRACE_SOURCES": " ".join(url for url, _ in located), **prices},
-        "volumes": [f"{path}:{path}:ro" for path in dict.fromkeys([*map(str, read), *prices.values()])],
+    exporter: dict[str, Any] = {
+        "environment": {"TRACE_SOURCES": " ".join(url for url, _ in located)},
+        "volumes": [f"{path}:{path}:ro" for path in dict.fromkeys(read)],
     }
     if received:
         exporter["ports"] = [f"{urlsplit(url).hostname}:{_port(url)}:{_port(url)}" for url in received]
     # Traces are often readable by their owner only; never as root.
     if read and (owner := read[0].stat()).st_uid:
         exporter["user"] = f"{owner.st_uid}:{owner.st_gid}"
-    write_private(path, json.dumps({"services": {"exporter": exporter}}, indent=2))
+    return {"exporter": exporter}
 
 
-def _price_files(settings: Settings) -> dict[str, str]:
-    """Return the files of prices that are set, by the name of the setting."""
-    names = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES")
+def _files(settings: Settings) -> dict[str, str]:
+    """Return the files that are set for the exporter to read, by the name of the setting."""
+    names = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES", "AGENTGAUGE_OBJECTIVES")
     return {name: str(Path(settings.env[name]).expanduser().resolve()) for name in names if settings.env.get(name)}
 
 
@@ -141,7 +149,7 @@ def _port(url: str) -> int:
     return urlsplit(url).port or 4318
 
 
-def _of_every_kind(settings: Settings) -> dict[str, object]:
+def _of_every_kind(settings: Settings) -> Services:
     """Say how a demo of every kind of store differs: what is written, and what is read."""
     keys = {name: settings.env[name] for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")}
     folder = Path("/traces")

@@ -1,13 +1,17 @@
 """The demo's week: its traces are written first, then laid into Prometheus as history, once."""
 
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from exporters.stack.parts import INSTANCE, demo_stores
-from exporters.stack.settings import Settings, StackError, database_urls, folder_url
+from exporters.sources import seconds_of
+from exporters.stack import health
+from exporters.stack.parts import INSTANCE, PROMETHEUS_FLAGS, demo_stores, prometheus
+from exporters.stack.settings import CHECKOUT, Settings, StackError, database_urls, folder_url
 
 
 def write(settings: Settings, env: Mapping[str, str]) -> None:
@@ -38,7 +42,43 @@ def write(settings: Settings, env: Mapping[str, str]) -> None:
         # A receiver has no past, and the demo's Langfuse keeps none.
         past = (folder_url(settings.demo), *(database_urls(settings.demo) if settings.stores else ()))
         _run(settings, env, [*agentgauge, "backfill", "--into", str(draft), *labels, *past])
+        record(draft, url=settings.url("PROMETHEUS_PORT"), seconds=seconds_of(settings.history))
         draft.rename(data)
+
+
+def record(data: Path, *, url: str, seconds: float) -> None:
+    """Have Prometheus compute for the past what it records every five minutes, on which the sums over days stand.
+
+    promtool asks a Prometheus that runs on the data, here for the moment and at `url`, and writes blocks beside
+    its own, of the last `seconds`. Raises StackError when that fails.
+    """
+    log = data.with_name(f"{data.name}.log")
+    command = [
+        prometheus("prometheus"),
+        f"--config.file={os.devnull}",
+        f"--storage.tsdb.path={data}",
+        f"--web.listen-address={url.removeprefix('http://')}",
+        *PROMETHEUS_FLAGS,
+    ]
+    now = time.time()
+    ask = [
+        *(prometheus("promtool"), "tsdb", "create-blocks-from", "--max-block-duration=18h", "rules", "--url", url),
+        *("--start", f"{now - seconds:.0f}", "--end", f"{now:.0f}", "--output-dir", str(data)),
+        str(CHECKOUT / "prometheus" / "rules" / "agentgauge.derived.5m.yml"),
+    ]
+    with log.open("w", encoding="utf-8") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
+        try:
+            health.wait(
+                {"Prometheus": f"{url}/-/ready"},
+                patience=60,
+                dead=lambda: None if server.poll() is None else "Prometheus",
+            )
+            ended = subprocess.run(ask, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+        finally:
+            server.terminate()
+    if ended.returncode:
+        raise StackError(f"Prometheus did not compute what it records of the past; see {log}.")
+    log.unlink()
 
 
 def _fresh(path: Path) -> Path:

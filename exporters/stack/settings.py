@@ -25,6 +25,7 @@ DEMO_PORTS = {"DEMO_OTLP_PORT": 4318, "DEMO_LANGFUSE_PORT": 4319}
 # The ways on which people are told of alerts, each with the setting that opens it; docker-compose.yml has them too.
 _WAYS = {"slack": "SLACK_WEBHOOK_URL", "email": "ALERT_EMAIL", "webhook": "ALERT_WEBHOOK_URL"}
 
+_DEMO_OBJECTIVES = CHECKOUT / "exporters" / "demo" / "objectives.yml"
 _ENV_HEAD = """\
 # Written by `make up`, for this machine only; never committed. Docker Compose reads it too.
 # .env.example says what else can stand here.
@@ -88,6 +89,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     if env.get("DEMO", "") not in ("", "all"):
         raise StackError(f"DEMO is {env['DEMO']!r}: leave it empty, or say all for a store of every kind.")
     sources, demo, stores = _every_kind(home, ports) if env.get("DEMO") else (*_sources(env, home), ())
+    if demo is not None:
+        env["AGENTGAUGE_OBJECTIVES"] = env.get("AGENTGAUGE_OBJECTIVES") or str(_DEMO_OBJECTIVES)
     if stores:
         # The demo's Langfuse knows no other keys than those that the exporter is told.
         env |= {

@@ -8,6 +8,7 @@ from grafana.dashboards.errors import ERRORS
 from grafana.dashboards.exporter_health import EXPORTER_HEALTH
 from grafana.dashboards.models import MODELS
 from grafana.dashboards.overview import OVERVIEW
+from grafana.dashboards.reliability import RELIABILITY
 from grafana.dashboards.tools import TOOLS
 
-DASHBOARDS = (OVERVIEW, COST, BUDGETS, MODELS, AGENTS, TOOLS, ERRORS, ANOMALIES, EXPORTER_HEALTH)
+DASHBOARDS = (OVERVIEW, COST, BUDGETS, MODELS, AGENTS, TOOLS, ERRORS, RELIABILITY, ANOMALIES, EXPORTER_HEALTH)

@@ -70,7 +70,7 @@ def _series(signal: Signal, common: Json) -> Any:
         **common,
         unit=signal.unit,
         valueDecimals=decimals,
-        valueMin=0,
+        valueMin=None if signal.below_zero else 0,
         colorMode="palette-classic-by-name",
         fillOpacity=25 if stacked else 10,
         lineWidth=1,

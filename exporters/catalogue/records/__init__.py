@@ -8,5 +8,6 @@ from collections.abc import Sequence
 
 from exporters.catalogue.model import Record
 from exporters.catalogue.records.anomalies import ANOMALIES
+from exporters.catalogue.records.burn_rates import BURN_RATES
 
-RECORDS: Sequence[Record] = (*ANOMALIES,)
+RECORDS: Sequence[Record] = (*ANOMALIES, *BURN_RATES)

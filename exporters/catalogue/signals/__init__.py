@@ -10,6 +10,7 @@ from exporters.catalogue.signals import (
     loops,
     models,
     periods,
+    reliability,
     runs,
     tokens,
     tools,
@@ -41,5 +42,7 @@ SIGNALS: dict[str, Signal] = _by_name(
     *tools.TOOLS,
     *tools.TOOL_COLUMNS,
     *anomalies.ANOMALIES,
+    *reliability.RELIABILITY,
+    *reliability.OBJECTIVE_COLUMNS,
     *exporter.EXPORTER,
 )
