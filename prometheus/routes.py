@@ -80,8 +80,10 @@ def configuration(alerts: Iterable[Alert]) -> Block:
     }
 
 
-# What cannot be trusted while the one above it is down is not told besides. Labels that neither has are equal, so
-# where no exporter is known at all, whose alert has no instance, everything but what has one keeps still.
+# Alerts that a source or an exporter that is down explains, without a label that says which one.
+FOLLOWS = ("RunsAgainstUsual", "BudgetStale")
+# What is explained by the one above it is not told besides. Labels that neither has are equal, so where no exporter
+# is known at all, whose alert has no instance, everything but what has one keeps still.
 _INHIBITED: list[Block] = [
     {
         "source_matchers": ['alertname="ExporterUp"'],
@@ -92,6 +94,10 @@ _INHIBITED: list[Block] = [
         "source_matchers": ['alertname="SourceUp"'],
         "target_matchers": ['alertname!~"ExporterUp|SourceUp"', 'source!=""'],
         "equal": ["source"],
+    },
+    {
+        "source_matchers": ['alertname=~"ExporterUp|SourceUp"'],
+        "target_matchers": [f'alertname=~"{"|".join(FOLLOWS)}"'],
     },
 ]
 

@@ -1,8 +1,13 @@
 """Who is told of which alert: the shipped routes, what `make up` makes of them, and what a real Alertmanager does."""
 
 import json
+import queue
+import socketserver
 import stat
 import subprocess
+import threading
+from collections.abc import Iterator
+from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,7 @@ import pytest
 import yaml
 from slack_stage import alertmanager, configured, slack
 
-from exporters.catalogue.alerts import Alert
+from exporters.catalogue.alerts import Alert, alerts
 from exporters.catalogue.model import Limit
 from exporters.catalogue.signals import SIGNALS
 from exporters.sources import seconds_of
@@ -218,13 +223,14 @@ def test_what_a_dead_source_explains_is_not_told_besides(tmp_path):
             assert "SourceUp" in receives.title()
             sends.post(
                 [
+                    alert("BudgetStale", severity="warning", budget="all"),
                     alert("SourceLagBySource", severity="warning", source="a"),
                     alert("BadRecordsByReason", severity="warning", source="b"),
                 ]
             )
             assert "BadRecordsByReason" in receives.title()
             inhibited = sends.get("alerts", inhibited="true", active="false")
-            assert [one["labels"]["alertname"] for one in inhibited] == ["SourceLagBySource"]
+            assert {one["labels"]["alertname"] for one in inhibited} == {"BudgetStale", "SourceLagBySource"}
             # No exporter at all is an ExporterUp without an instance.
             sends.post([alert("ExporterUp", severity="critical")])
             assert "ExporterUp" in receives.title()
@@ -233,6 +239,66 @@ def test_what_a_dead_source_explains_is_not_told_besides(tmp_path):
             assert "OfAnother" in receives.title()
             inhibited = sends.get("alerts", inhibited="true", active="false")
             assert {"NoTraffic", "X"} <= {one["labels"]["alertname"] for one in inhibited}
+
+
+def test_what_inhibits_and_is_inhibited_exists():
+    names = {alert.name for alert in alerts(SIGNALS.values())}
+    assert {"ExporterUp", "SourceUp", *routes.FOLLOWS} <= names
+
+
+class Post(socketserver.StreamRequestHandler):
+    """A mail server that takes what it is given, as much of RFC 5321 as that needs."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 mail.example\r\n")
+        for line in self.rfile:
+            verb = line[:4].upper()
+            if verb == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                self.server.mails.put(b"".join(iter(self.rfile.readline, b".\r\n")))  # type: ignore[attr-defined]  # ours
+            self.wfile.write(b"250 mail.example\r\n" if verb != b"QUIT" else b"221 bye\r\n")
+            if verb == b"QUIT":
+                return
+
+
+@pytest.fixture
+def post() -> Iterator[tuple[str, queue.Queue[bytes]]]:
+    """Where a mail server listens, and what it was given."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Post) as server:
+        server.mails = queue.Queue()  # type: ignore[attr-defined]  # for the handler
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}", server.mails  # type: ignore[attr-defined]
+        server.shutdown()
+        thread.join()
+
+
+def test_mail_says_what_slack_is_told_and_a_webhook_gets_it_as_json(tmp_path, post):
+    host, mails = post
+    with slack() as receives:
+        settings = told(
+            tmp_path,
+            ALERT_EMAIL="oncall@agents.example",
+            SMTP_HOST=host,
+            SMTP_TLS="off",
+            ALERT_WEBHOOK_URL=receives.url,
+        )
+        path = alerting.write_configuration(settings)
+        path.write_text(path.read_text().replace("group_wait: 30s", "group_wait: 1s"))
+        with alertmanager(path, tmp_path / "data") as sends:
+            alert = {"alertname": "UnpricedShare", "severity": "warning"}
+            said = {"summary": "Costs are too low.", "headline": "33% of calls have no price", "description": "33%."}
+            sends.post([{"labels": alert, "annotations": said}])
+            assert receives.message()["alerts"][0]["labels"] == alert
+            mail = message_from_bytes(mails.get(timeout=60), policy=policy.default)
+    assert mail["Subject"] == "FIRING warning · 33% of calls have no price"
+    assert (mail["To"], mail["From"]) == ("oncall@agents.example", "agentgauge@localhost")
+    (text,) = mail.iter_parts() if mail.is_multipart() else [mail]
+    assert text.get_content_type() == "text/plain"
+    what, value, silence = text.get_content().strip().splitlines()
+    assert what == "Costs are too low."
+    assert value.startswith("33%. Since ")
+    assert silence.startswith("Silence: http://127.0.0.1:")
 
 
 def test_a_drill_is_told_in_every_channel_and_says_that_nothing_is_wrong(tmp_path):
