@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from exporters.catalogue.alerts import Alert
-from exporters.catalogue.messages import Link, Links, templates
+from exporters.catalogue.messages import RUNBOOK, Link, Links, templates
 
 # The address of the portal, which a template of its own says.
 _ROOT = '{{ template "agentgauge.portal" }}'
@@ -22,11 +22,10 @@ _SILENCE = """{{ $labels := "" }}{{ $comma := "" }}\
 {{ $labels = reReplaceAll "[+]" "%20" (urlquery $labels) }}\
 {{ if gt (len $labels) 200 }}{{ $labels = urlquery (printf "alertname=%q" .Labels.alertname) }}{{ end }}\
 {{ $.ExternalURL }}/#/silences/new?filter=%7B{{ $labels }}%7D"""
-_RUNBOOK = '/runbooks{{ reReplaceAll "^[^#]*" "" .Annotations.runbook_url }}'
 
 LINKS = Links(
     panel=Link(when=".Annotations.panel_id", url=_PANEL + _PICKED),
-    runbook=Link(when=".Annotations.runbook_url", url=_ROOT + _RUNBOOK),
+    runbook=Link(when=".Annotations.runbook_url", url=_ROOT + RUNBOOK),
     silence=Link(when="$.ExternalURL", url=_SILENCE),
     board=Link(when=".Annotations.panel_id", url=_PANEL),
 )

@@ -11,11 +11,16 @@ QUESTION = "An alert fires: what does it mean, and what is to be done first?"
 
 
 def show() -> None:
-    """Draw a section for each alert, whose anchor is that of docs/runbooks.md."""
+    """Draw the section of the alert that the address names by its anchor in docs/runbooks.md, else all of them."""
     st.title(TITLE, anchor=False, help=QUESTION)
-    for alert in alerts(SIGNALS.values()):
+    named = st.query_params.get("alert")
+    every = alerts(SIGNALS.values())
+    chosen = [alert for alert in every if alert.anchor == named]
+    for alert in chosen or every:
         st.header(alert.name, anchor=alert.anchor)
         st.markdown(_without_formulas(runbook(alert)))
+    if chosen:
+        st.markdown(f"[All runbooks]({PATH})")
 
 
 def _without_formulas(markdown: str) -> str:

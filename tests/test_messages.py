@@ -80,8 +80,8 @@ def test_one_alert_is_a_title_and_four_lines_in_slack_and_the_same_in_plain_text
         "Too many runs of an agent fail.",
         f"`agent support-bot` · Failed runs by agent: 33.3%, limit 20%, over 15m. Since {since(told)}.",
         "First: Open the Errors dashboard for this agent.",
-        f"<{ROOT}/panel?id=1721450763&agent=support-bot|Panel> · <{ROOT}/runbooks#run_error_ratio_by_agent|Runbook> · "
-        f"<{silence}|Silence>",
+        f"<{ROOT}/panel?id=1721450763&agent=support-bot|Panel> · "
+        f"<{ROOT}/runbooks?alert=run_error_ratio_by_agent|Runbook> · <{silence}|Silence>",
     ]
     assert len(found["text"]) < 700
     assert found["fallback"] == found["title"]
@@ -90,7 +90,7 @@ def test_one_alert_is_a_title_and_four_lines_in_slack_and_the_same_in_plain_text
         f"agent support-bot · Failed runs by agent: 33.3%, limit 20%, over 15m. Since {since(told)}.",
         "First: Open the Errors dashboard for this agent.",
         f"Panel: {ROOT}/panel?id=1721450763&agent=support-bot",
-        f"Runbook: {ROOT}/runbooks#run_error_ratio_by_agent",
+        f"Runbook: {ROOT}/runbooks?alert=run_error_ratio_by_agent",
         f"Silence: {silence}",
     ]
 
@@ -108,7 +108,7 @@ def test_five_alerts_are_one_message_that_names_the_worst_first(sender, receiver
         "First: Open the Errors dashboard for this agent.",
     ]
     assert lines[3].startswith(
-        f"<{ROOT}/panel?id=1721450763&agent=bot-2|Panel> · <{ROOT}/runbooks#run_error_ratio_by_agent|Runbook>"
+        f"<{ROOT}/panel?id=1721450763&agent=bot-2|Panel> · <{ROOT}/runbooks?alert=run_error_ratio_by_agent|Runbook>"
     )
     # A silence of the group is for all of it.
     assert lines[3].endswith("filter=%7Balertname%3D%22Five%22%2C%20severity%3D%22critical%22%7D|Silence>")

@@ -197,7 +197,8 @@ def test_a_bad_deploy_is_told_once_though_alertmanager_is_killed(stage):
     assert first == "First: Open the Errors dashboard for this agent."
     silence = quote('{alertname="RunErrorRatioByAgent", gen_ai_agent_name="support", severity="warning"}')
     assert links == (
-        f"<{PORTAL}/panel?id=1721450763&agent=support|Panel> · <{PORTAL}/runbooks#run_error_ratio_by_agent|Runbook> · "
+        f"<{PORTAL}/panel?id=1721450763&agent=support|Panel> · "
+        f"<{PORTAL}/runbooks?alert=run_error_ratio_by_agent|Runbook> · "
         f"<{stage.alertmanager.url}/#/silences/new?filter={silence}|Silence>"
     )
     assert message["color"] == "warning"

@@ -13,6 +13,9 @@ _NAMED = 5
 # Characters of a title besides " (+9999)", and of a name in a line: strangers write label values.
 _TITLE, _NAME = 72, 60
 
+# Where the portal shows the runbook of an alert, behind the portal's address.
+RUNBOOK = '/runbooks?alert={{ reReplaceAll "^[^#]*#" "" .Annotations.runbook_url }}'
+
 # Takes a pipeline, returns the action that prints its text.
 _Write = Callable[[str], str]
 

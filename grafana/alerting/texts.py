@@ -1,6 +1,6 @@
 """What Grafana's messages say: the texts that all senders share, with Grafana's own links in them."""
 
-from exporters.catalogue.messages import Link, Links, templates
+from exporters.catalogue.messages import RUNBOOK, Link, Links, templates
 from grafana.alerting.rules import PORTAL
 
 # The portal shows the runbooks.
@@ -10,7 +10,7 @@ LINKS = Links(
     panel=Link(when=".PanelURL", url="{{ .PanelURL }}"),
     runbook=Link(
         when=f"and .Annotations.runbook_url .Labels.{PORTAL}",
-        url=_PORTAL + '/runbooks{{ reReplaceAll "^[^#]*" "" .Annotations.runbook_url }}',
+        url=_PORTAL + RUNBOOK,
     ),
     silence=Link(when=".SilenceURL", url="{{ .SilenceURL }}"),
     board=Link(when=".DashboardURL", url="{{ .DashboardURL }}"),
