@@ -57,7 +57,7 @@ def _wrong(budget: Budget, others: Collection[str], zone: str) -> str:
     if budget.name in others:
         return "name: is there twice; each budget has its own"
     if not budget.name.isprintable() or budget.name != budget.name.strip() or budget.name == NOBODY:
-        return "name: should be printable text, without blanks around it"
+        return f"name: should be printable text without blanks around it, and not {NOBODY}"
     if budget.period not in PERIODS:
         return f"period: '{budget.period}' is none of {', '.join(PERIODS)}"
     try:
