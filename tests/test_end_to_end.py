@@ -22,7 +22,7 @@ from whole_stack import CHECKOUT, Prometheus, Stack, has_data, launched, stack, 
 
 from exporters.catalogue.alerts import alerts
 from exporters.catalogue.records import RECORDS
-from exporters.catalogue.signals import SIGNALS, anomalies, budgets
+from exporters.catalogue.signals import SIGNALS, anomalies
 from exporters.stack.debian import program
 from streamlit_portal import units
 from streamlit_portal.scope import RANGES, Scope
@@ -50,11 +50,18 @@ EMPTY = {
     ),
     "rate_limit_used": "files have no rate limit",
     "invalid_usage_by_reason": "the demo writes no usage that cannot be right",
-    **{
-        signal_.name: "the demo has no budgets, and its week is too short for a forecast"
-        for signal_ in (*budgets.BUDGETS, *budgets.BUDGET_COLUMNS)
-        if signal_.name not in ("budgets_kept",)
-    },
+    **dict.fromkeys(
+        (
+            "spend_forecast",
+            "spend_forecast_range",
+            "budget_forecast",
+            "budget_end_low",
+            "budget_end_expected",
+            "budget_end_high",
+            "budget_runs_out",
+        ),
+        "the demo's week is too short for a forecast",
+    ),
 }
 # There is no week before the demo's.
 NO_WEEK_BEFORE = {name for name in SIGNALS if name.endswith("_change")}

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from exporters.demo import writer
+from exporters.demo import budgets, writer
 from exporters.demo.asked import incident
 from exporters.demo.chat import Line
 from exporters.demo.framework import Entry
@@ -145,6 +145,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=7, metavar="N", help="another number, another story (default: 7)")
     parser.add_argument("--once", action="store_true", help="write the past and stop")
     parser.add_argument(
+        "--budgets",
+        type=Path,
+        metavar="FILE",
+        help="with --once: write budgets for what the past cost, if there is no such file: "
+        "one is well, one nearly spent, one overspent",
+    )
+    parser.add_argument(
         "--store",
         action="append",
         type=_named,
@@ -188,6 +195,8 @@ def command(arguments: argparse.Namespace) -> int:
                 stores=stores,
                 asked=arguments.incident,
             )
+        if arguments.budgets is not None and arguments.once:
+            budgets.write(arguments.budgets, arguments.directory)
     except (OSError, sqlite3.Error) as error:
         print(f"agentgauge demo: {error}; name a folder that can be written", file=sys.stderr)
         return 2

@@ -26,6 +26,10 @@ _DOORS = {
 }
 
 
+# Where the demo writes its budgets, as docker-compose.yml says too.
+_DEMO_BUDGETS = "/traces/budgets.yml"
+
+
 def answers(settings: Settings) -> bool:
     """Say whether a Docker engine answers and its Compose is new enough; a Compose that is not is named."""
     if not _succeeds(["docker", "info"], settings):
@@ -135,7 +139,7 @@ def _of_sources(settings: Settings) -> Services:
 
 def _files(settings: Settings) -> dict[str, str]:
     """Return the files that are set for the exporter to read, by the name of the setting."""
-    names = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES", "AGENTGAUGE_OBJECTIVES")
+    names = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES", "AGENTGAUGE_BUDGETS", "AGENTGAUGE_OBJECTIVES")
     return {name: str(Path(settings.env[name]).expanduser().resolve()) for name in names if settings.env.get(name)}
 
 
@@ -157,9 +161,10 @@ def _of_every_kind(settings: Settings) -> Services:
     present = ("otlp://0.0.0.0:4318", "langfuse+http://demo:4319?wait=10s&settle=30s")
     stores = ("msgtrace", "llm-metrics", "otlp=http://exporter:4318", "langfuse=0.0.0.0:4319")
     options = [word for store in stores for word in ("--store", store)]
+    once = ("--history", settings.history, "--once", "--budgets", _DEMO_BUDGETS)
     return {
         "exporter": {"environment": {**keys, "TRACE_SOURCES": " ".join((*past, *present))}},
-        "demo-past": {"command": ["demo", str(folder), "--history", settings.history, "--once", *options]},
+        "demo-past": {"command": ["demo", str(folder), *once, *options]},
         "demo-counters": {"environment": {"PAST_SOURCES": " ".join(past)}},
         "demo": {"command": ["demo", str(folder), *options], "environment": keys},
     }
@@ -190,6 +195,8 @@ def _run(
     command: list[str], settings: Settings, *, capture: bool, seconds: float | None = None
 ) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **{name: str(port) for name, port in settings.ports.items()}}
+    if settings.demo is not None:
+        env["AGENTGAUGE_BUDGETS"] = _DEMO_BUDGETS
     return subprocess.run(
         command, env=env, stdin=subprocess.DEVNULL, capture_output=capture, text=True, timeout=seconds, check=False
     )

@@ -101,7 +101,9 @@ def environment(settings: Settings, running: list[Part]) -> dict[str, str]:
     One for all, so that no secret stands in a command line or in a generated file.
     """
     names = {part.name for part in running}
+    budgets = {"AGENTGAUGE_BUDGETS": str(settings.demo_budgets)} if settings.demo else {}
     env = {
+        **budgets,
         **settings.env,
         "TRACE_SOURCES": " ".join(settings.sources),
         "PROMETHEUS_URL": settings.url("PROMETHEUS_PORT"),

@@ -34,6 +34,9 @@ def write(settings: Settings, env: Mapping[str, str]) -> None:
             [*agentgauge, "demo", str(draft), "--history", settings.history, "--once", *demo_stores(settings)],
         )
         draft.rename(settings.demo)
+    if not settings.demo_budgets.exists():
+        budgets = ("--budgets", str(settings.demo_budgets))
+        _run(settings, env, [*agentgauge, "demo", str(settings.demo), "--history", "0s", "--once", *budgets])
     data = settings.home / "prometheus" / "data"
     if not data.exists():
         print("Loading it into Prometheus ...", flush=True)

@@ -64,6 +64,11 @@ class Settings:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
     @property
+    def demo_budgets(self) -> Path:
+        """Where the demo writes what its agents may spend, where it runs as a process."""
+        return self.home / "budgets.yml"
+
+    @property
     def traces(self) -> str:
         """The sources as they may be shown: without user names and passwords."""
         return " ".join(re.sub(r"//[^/@]*@", "//", source) for source in self.sources)
