@@ -7,19 +7,21 @@ _BOUNDS = (("low", "light-blue"), ("expected", "blue"), ("high", "light-blue"))
 _STATES = (
     ("ok", "OK", "green"),
     ("insufficient_history", "Too little history", "light-green"),
-    ("no_budget", "No budget", "text"),
+    ("no_budget", "No budget", "blue"),
     ("stale", "Stale", "purple"),
     ("warning", "Warning", "orange"),
     ("exceeded", "Exceeded", "red"),
 )
 _NONE = "No budget is set"
+# On a card there is little room.
+_NONE_SHORT = "None set"
 # What is overspent is told as that alone.
 _NOT_PAST = "max by (budget) (agentgauge_budget_used_ratio{$where}) <= 1"
 
 BUDGETS = (
     Signal(
         name="spend_forecast",
-        title="Spend at month end",
+        title="Month-end spend",
         unit="currencyUSD",
         expr='sum(agentgauge_spend_forecast_usd{period="month",bound="expected",$where})',
         means="What all model calls of this month are expected to have cost at its end, from the weeks before: their "
@@ -28,11 +30,11 @@ BUDGETS = (
         over="now",
         decimals=2,
         better="lower",
-        empty="Takes 14 days",
+        empty="Too early",
     ),
     Signal(
         name="spend_forecast_range",
-        title="Spend at month end, with range",
+        title="Month-end spend, with range",
         unit="currencyUSD",
         expr='sum by (bound) (agentgauge_spend_forecast_usd{period="month",$where})',
         means="Where this month is expected to end, as it was expected at each moment. Four months of five should end "
@@ -53,11 +55,11 @@ BUDGETS = (
         over="now",
         decimals=2,
         better="higher",
-        empty=_NONE,
+        empty=_NONE_SHORT,
     ),
     Signal(
         name="unbudgeted_spend",
-        title="Spend without budget",
+        title="Unbudgeted",
         unit="currencyUSD",
         expr='sum(agentgauge_unbudgeted_spend_usd{period="month",$where})',
         means="Cost of this month's model calls that no budget covers. Unpriced calls are left out.",
@@ -65,7 +67,7 @@ BUDGETS = (
         over="now",
         decimals=2,
         better="lower",
-        empty=_NONE,
+        empty=_NONE_SHORT,
     ),
     Signal(
         name="budgets_past",
@@ -77,7 +79,7 @@ BUDGETS = (
         over="now",
         decimals=0,
         better="lower",
-        empty=_NONE,
+        empty=_NONE_SHORT,
     ),
     Signal(
         name="budget_used",
