@@ -5,15 +5,26 @@ from pathlib import Path
 
 import streamlit as st
 
-from streamlit_portal import filters, grafana, panel, runbooks, settings, widgets
+from streamlit_portal import filters, findings, grafana, panel, runbooks, settings, widgets
 from streamlit_portal.settings import Settings
 from streamlit_portal.tab import Tab
-from streamlit_portal.tabs import agents, budgets, cost, errors, exporter_health, models, overview, reliability, tools
+from streamlit_portal.tabs import (
+    agents,
+    budgets,
+    cost,
+    errors,
+    evaluations,
+    exporter_health,
+    models,
+    overview,
+    reliability,
+    tools,
+)
 
 TABS = {
     "Watch": (overview.TAB, agents.TAB, errors.TAB, reliability.TAB),
     "Money": (cost.TAB, budgets.TAB),
-    "Understand": (models.TAB, tools.TAB),
+    "Understand": (models.TAB, tools.TAB, evaluations.TAB),
     "Govern": (exporter_health.TAB,),
 }
 # Seconds between two looks at the browser's theme, which Streamlit does not report as it changes.
@@ -46,6 +57,8 @@ def show(tab: Tab, chosen: Settings) -> None:
         if at == 0:
             for number, table in enumerate(tab.tables):
                 widgets.table(table, page, number)
+            if tab.finding:
+                findings.show(tab.finding, page)
     st.fragment(_watch, run_every=_LOOK)(chosen, scope.dark, healthy)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from exporters.catalogue.metrics import AGENT_SECONDS, SECONDS, TOKENS, USD
+from exporters.catalogue.metrics import AGENT_SECONDS, SCORES, SECONDS, TOKENS, USD
 
 # Two days and a bit before the test, half an hour after it: whatever the moment of a query, a
 # window of 24 hours is full of samples, so that `increase()` needs no guess at its edges.
@@ -57,6 +57,8 @@ def gains() -> Gains:
         histogram("gen_ai_invoke_agent_duration_seconds", AGENT_SECONDS, 5.0, before, since, **name)
         histogram("gen_ai_invoke_agent_inference_calls", (1.0, 2.0, 4.0), 2.0, before, since, **name)
         histogram("agentgauge_run_cost_usd", USD, 0.01, before, since, **name, outcome=outcome)
+    judged = {"gen_ai_evaluation_name": "helpful", "gen_ai_agent_name": "planner"}
+    histogram("agentgauge_evaluation_score", SCORES, 0.75, 1, 2, **judged)
     add("agentgauge_run_errors_total", 0, 1, gen_ai_agent_name="planner", error_type="timeout")
     for model, outcome, since in (
         ("gpt-5", "ok", 6),

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,9 +21,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from traces_told import calls_of, totals
 from whole_stack import CHECKOUT, Prometheus, Stack, has_data, launched, stack, until
 
+from exporters.catalogue import tables
 from exporters.catalogue.alerts import alerts
+from exporters.catalogue.model import panel_id
 from exporters.catalogue.records import RECORDS
 from exporters.catalogue.signals import SIGNALS, anomalies
+from exporters.catalogue.tables import SCORES, VERSIONS
 from exporters.stack.debian import program
 from streamlit_portal import units
 from streamlit_portal.scope import RANGES, Scope
@@ -36,12 +40,23 @@ pytestmark = [
     ),
 ]
 
+EVALUATIONS = (
+    "scores",
+    "mean_score",
+    "scores_per_run",
+    "score_by_name",
+    "score_by_agent",
+    "score_heatmap",
+    "scores_by_agent",
+)
 # What returns nothing on the demo, and why.
 EMPTY = {
     "cache_share": "createagents does not record how much of its input came from a cache",
     "cache_saved": "createagents does not record how much of its input came from a cache",
     "tokens_of_which": "createagents does not record how much of its input came from a cache",
     "first_chunk_by_model": "createagents does not record when an answer began",
+    **dict.fromkeys(VERSIONS.columns, "createagents does not record the versions of agents"),
+    **dict.fromkeys((*SCORES.columns, *EVALUATIONS), "createagents has no scores"),
     "bad_records_by_reason": "the demo writes no record that cannot be used",
     "label_overflow": "the demo has few names",
     "source_backlog_records": "createagents writes files, and the demo's backlog is bytes",
@@ -153,7 +168,7 @@ def test_every_panel_of_a_dashboard_has_data_or_is_known_to_have_none(board: Pat
     names = {signal_.panel_id: name for name, signal_ in SIGNALS.items()}
     variables = {one["name"]: one["allValue"] for one in document["templating"]["list"] if one["type"] == "query"}
     asked = [
-        (names.get(panel["id"], f"{panel['title']}: {target['expr']}"), panel, target)
+        (names.get(panel["id"]) or columns_of(panel, target), panel, target)
         for panel in document["panels"]
         for target in panel.get("targets", ())
     ]
@@ -168,6 +183,14 @@ def test_every_panel_of_a_dashboard_has_data_or_is_known_to_have_none(board: Pat
         }
 
     assert looked(empty, shown & EMPTY.keys()) == shown & EMPTY.keys()
+
+
+TABLES = {panel_id(table.name): table for table in vars(tables).values() if isinstance(table, tables.Table)}
+
+
+def columns_of(panel: Any, target: Any) -> str:
+    """Return the name of the signal that a query of a table asks for."""
+    return TABLES[panel["id"]].columns[ascii_uppercase.index(target["refId"])]
 
 
 def drawn(server: Prometheus, since: str, panel: Any, target: Any, variables: dict[str, str]) -> dict[Any, Any]:

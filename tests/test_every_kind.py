@@ -7,7 +7,9 @@ import pytest
 from playwright.sync_api import Playwright, expect, sync_playwright
 from whole_stack import Stack, has_data, launched, stack, until
 
+from exporters.catalogue.signals import SIGNALS
 from exporters.stack.debian import program
+from streamlit_portal.scope import RANGES, Scope
 
 pytestmark = [
     pytest.mark.e2e,
@@ -61,3 +63,16 @@ def test_the_tab_of_the_exporter_s_health_shows_each(running: Stack, playwright:
         expect(chart).to_be_visible(timeout=60_000)
         for kind in KINDS:
             expect(chart.get_by_text(kind, exact=True).first).to_be_visible()
+
+
+# Of what the first demo's store does not record, what others do.
+ELSEWHERE = ("cache_saved", "tokens_of_which", "first_chunk_by_model", "version_runs", "scores", "score_mean")
+
+
+def test_what_one_kind_does_not_record_is_answered_by_another(running: Stack) -> None:
+    scope = Scope(span=RANGES["1h"])
+    for name in ELSEWHERE:
+        signal = SIGNALS[name]
+        window = scope.span.seconds if signal.over == "range" else 300
+        expr = scope.expression(signal, window)
+        until(lambda expr=expr: has_data(running.prometheus.instant(expr, time.time())), name, 600.0)  # type: ignore[misc]

@@ -158,6 +158,7 @@ def test_these_dashboards_are_committed():
         "agents-models": "Agents / Models",
         "agents-agents": "Agents / Agents",
         "agents-tools": "Agents / Tools",
+        "agents-evaluations": "Agents / Evaluations",
         "agents-errors": "Agents / Errors",
         "agents-anomalies": "Agents / Anomalies",
         "agents-reliability": "Agents / Reliability",
@@ -298,6 +299,7 @@ def test_every_dashboard_has_the_pickers_in_one_order_and_shows_those_that_pick(
     assert shown.pop("agents-tools") == ["source", "environment", "agent", "tool"]
     assert shown.pop("agents-exporter-health") == ["source"]
     assert shown.pop("agents-budgets") == []
+    assert shown.pop("agents-evaluations") == ["source", "environment", "agent"]
     assert shown.pop("agents-anomalies") == ["agent"]
     assert shown.pop("agents-reliability") == ["source", "environment", "agent"]
     assert all(names == ["source", "environment", "agent", "model"] for names in shown.values())

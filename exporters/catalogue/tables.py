@@ -146,3 +146,37 @@ TOOLS = Table(
     columns=("tool_column_calls", "tool_column_error_share", "tool_column_latency_p95", "tool_column_time"),
     sort="tool_column_time",
 )
+AGENT_MODELS = Table(
+    name="agent_models_table",
+    title="Agents and the models they call",
+    labels=("gen_ai_agent_name", "gen_ai_request_model"),
+    columns=("agent_model_calls", "agent_model_error_share", "agent_model_latency_p95", "agent_model_cost"),
+    sort="agent_model_calls",
+)
+VERSIONS = Table(
+    name="versions_table",
+    title="Versions of agents",
+    labels=("gen_ai_agent_name", "gen_ai_agent_version"),
+    columns=(
+        "version_runs",
+        "version_error_share",
+        "version_latency_p95",
+        "version_calls_per_run",
+        "version_cost_per_ok_run",
+    ),
+    sort="version_runs",
+)
+AGENT_TOOLS = Table(
+    name="agent_tools_table",
+    title="Agents and the tools they call",
+    labels=("gen_ai_agent_name", "gen_ai_tool_name"),
+    columns=("agent_tool_calls", "agent_tool_error_share", "agent_tool_latency_p95"),
+    sort="agent_tool_calls",
+)
+SCORES = Table(
+    name="scores_table",
+    title="Scores in the time range",
+    labels=("gen_ai_evaluation_name", "gen_ai_agent_name"),
+    columns=("score_count", "score_mean", "score_change"),
+    sort="score_count",
+)

@@ -1,5 +1,6 @@
 """Models: for who chooses among them."""
 
+from exporters.catalogue.tables import AGENT_MODELS
 from exporters.catalogue.tables import MODELS as MODELS_TABLE
 from grafana.dashboard import Dashboard, Row
 
@@ -24,6 +25,7 @@ MODELS = Dashboard(
         Row(title="Speed", entries=("inference_latency_by_model", "first_chunk_by_model", "speed_by_model")),
         Row(entries=("inference_latency", "inference_latency_heatmap")),
         Row(title="Trend", entries=("calls_by_model", "spend_by_model")),
+        Row(title="Who uses which", entries=(AGENT_MODELS,)),
         Row(title="Tokens per call", entries=("tokens_per_call", "output_tokens_per_call")),
         Row(
             title="Errors",

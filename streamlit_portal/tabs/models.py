@@ -10,5 +10,6 @@ TAB = Tab(
     board="agents-models",
     cards=("inference_calls", "inference_error_share", "inference_latency_p95", "cache_share"),
     tables=(MODELS,),
+    finding="models",
     rows=(("cost_against_latency", "inference_within_by_model"), ("inference_latency_by_model", "speed_by_model")),
 )

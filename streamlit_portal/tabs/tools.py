@@ -1,6 +1,6 @@
 """Tools: which one fails or keeps agents waiting?"""
 
-from exporters.catalogue.tables import TOOLS
+from exporters.catalogue.tables import AGENT_TOOLS, TOOLS
 from streamlit_portal.tab import Tab
 
 TAB = Tab(
@@ -9,6 +9,6 @@ TAB = Tab(
     question="Which tool fails or keeps agents waiting?",
     board="agents-tools",
     cards=("runs", "tool_calls", "tool_error_share", "tool_latency_p95"),
-    tables=(TOOLS,),
+    tables=(TOOLS, AGENT_TOOLS),
     rows=(("calls_by_tool", "tool_error_ratio_by_tool"), ("tool_latency_by_tool", "tool_latency_heatmap")),
 )

@@ -264,7 +264,8 @@ AGENT_COLUMNS = (
         name="agent_cost_per_ok_run",
         title="Cost per good run",
         unit="currencyUSD",
-        expr="sum by (gen_ai_agent_name) (increase(agentgauge_run_cost_usd_sum{$where}[$window]))"
+        # Runs that failed before their first call cost nothing, also those of an agent whose models have no price.
+        expr="(sum by (gen_ai_agent_name) (increase(agentgauge_run_cost_usd_sum{$where}[$window])) > 0)"
         "\n/ (sum by (gen_ai_agent_name) "
         '(increase(agentgauge_run_cost_usd_count{outcome="ok",$where}[$window])) > 0)',
         means="What all runs cost, divided by those that succeeded: failures are paid for too.",
