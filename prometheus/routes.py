@@ -35,7 +35,7 @@ PORTAL = '{{ define "agentgauge.portal" }}http://127.0.0.1:8501{{ end }}\n'
 _SLACK_URL, _WEBHOOK_URL = "/etc/alertmanager/slack_webhook_url", "http://127.0.0.1:9095/"
 _TO, _FROM, _SMARTHOST = "oncall@example.org", "agentgauge@example.org", "127.0.0.1:25"
 
-# A month of the longest, and a day; Alertmanager has to keep that it told for as long: --data.retention.
+# The longest month; Alertmanager has to keep that it told for longer: --data.retention.
 _ONCE = "744h"
 _BUDGETS = "agents-budgets"
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from slack_stage import alertmanager, configured, slack
+from whole_stack import free_ports, until
 
 from exporters.catalogue.alerts import Alert, alerts
 from exporters.catalogue.model import Limit
@@ -161,6 +162,7 @@ def test_mail_and_a_webhook_are_ways_too(tmp_path):
     ("settings", "says"),
     [
         ({"SLACK_WEBHOOK_URL": "hooks.slack.example/canary"}, "SLACK_WEBHOOK_URL is not an address"),
+        ({"SLACK_WEBHOOK_URL": "https:///canary"}, "SLACK_WEBHOOK_URL is not an address"),
         ({"AGENTGAUGE_ROOT_URL": "https://canary}}{{"}, "AGENTGAUGE_ROOT_URL is not an address"),
         ({"ALERT_EMAIL": "a@b.example", "SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
     ],
@@ -317,3 +319,16 @@ def test_a_drill_is_told_in_every_channel_and_says_that_nothing_is_wrong(tmp_pat
 def test_without_a_stack_or_anybody_to_tell_there_is_no_drill(tmp_path, capsys):
     assert processes.drill(told(tmp_path, SLACK_WEBHOOK_URL=SECRET)) == 1
     assert capsys.readouterr().out == "No drill: Agentgauge does not run\n"
+
+
+def test_slacks_address_is_in_no_log_when_it_does_not_answer(tmp_path):
+    (closed,) = free_ports(1)
+    gone = f"http://127.0.0.1:{closed}/services/canary"
+    settings = told(tmp_path, SLACK_WEBHOOK_URL=gone)
+    path = alerting.write_configuration(settings)
+    path.write_text(path.read_text().replace("group_wait: 30s", "group_wait: 1s"))
+    with alertmanager(path, tmp_path / "data") as sends:
+        sends.post([{"labels": {"alertname": "X", "severity": "critical"}}])
+        until(lambda: "Notify attempt failed" in sends.log.read_text(), "it is tried")
+        log = sends.log.read_text()
+    assert "canary" not in log
