@@ -1,6 +1,6 @@
 """The benchmark: `make bench`, or `python -m tests.bench [--quick] [--only PART] [--write FILE]`.
 
-It makes a folder of 1 GB and one of 2 GB once, below `.bench/`, and takes some minutes.
+It makes a folder of 1 GB, one of 2 GB and 90 days of history once, below `.bench/`, and takes some minutes.
 """
 
 import argparse
@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import langfuse, latency, otlp, pages, sql, throughput
+from tests.bench import langfuse, latency, otlp, pages, queries, sql, throughput
 from tests.bench.figures import Figure, document, table
 from tests.bench.processes import ROOT, cores
 
-PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse", "sql")
+PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse", "sql", "queries")
 
 
 def main() -> int:
@@ -36,6 +36,7 @@ def main() -> int:
         "otlp": lambda: otlp.figures(directory, core, 40 if few else 400),
         "langfuse": lambda: langfuse.figures(core, 2_000 if few else 20_000),
         "sql": lambda: sql.figures(directory, core, 100_000 if few else 1_000_000),
+        "queries": lambda: queries.figures(directory, core, 14 if few else 90),
     }
     figures = []
     for name in options.only or PARTS:
