@@ -13,7 +13,7 @@ from bench.figures import Figure, table
 from exporters.sources import Translated
 from exporters.sources.llm_metrics.generations import Page, translate
 from exporters.sources.llm_metrics.rows import FIELDS
-from tests.bench import sql, tuples
+from tests.bench import queries, sql, tuples
 
 PLAIN = Path(__file__).parent / "fixtures" / "createagents" / "plain"
 PROGRAM = Path(__file__).parent / "bench" / "counters.mtail"
@@ -87,3 +87,38 @@ def test_a_database_has_the_rows_that_are_measured_and_its_floor_selects_what_th
     calls = [span for span in found.spans if span.kind == "inference"]
     assert (found.records, len(calls), found.bad) == (50, 50, {})
     assert all(span.duration and span.time_to_first_chunk == 0.25 and span.cost and span.agent for span in calls)
+
+
+def test_a_board_is_asked_as_grafana_asks_when_it_is_opened() -> None:
+    board = {
+        "templating": {
+            "list": [{"type": "datasource", "name": "datasource"}, {"type": "query", "name": "agent", "allValue": ".*"}]
+        },
+        "panels": [
+            {"type": "row", "title": "Where"},
+            {
+                "title": "Spend",
+                "targets": [{"instant": True, "expr": 'sum(increase(x{a=~"$agent"}[$__range]))'}],
+            },
+            {
+                "title": "Rate",
+                "maxDataPoints": 120,
+                "targets": [{"instant": False, "interval": "1m", "expr": "rate(y[$__rate_interval])"}],
+            },
+            {"title": "Level", "targets": [{"instant": False, "expr": "z"}]},
+        ],
+    }
+
+    spend, rate, level = queries.asked(board, queries.seconds_of("now-6h"), 1_000_000.0)
+
+    assert (spend.path, spend.form) == (
+        "query", {"query": 'sum(increase(x{a=~".*"}[21600s]))', "time": "1000000.000"},
+    )  # fmt: skip
+    # 21,600 s in 120 points are steps of 180 s, and a window is a step and an interval more: 240 s.
+    times = {"start": "978400.000", "end": "1000000.000"}
+    assert (rate.panel, rate.path, rate.form) == (
+        "Rate", "query_range", {"query": "rate(y[240s])", "step": "180", **times},
+    )  # fmt: skip
+    # In 1,000 points it is 22 s.
+    assert level.form == {"query": "z", "step": "22", **times}
+    assert queries.seconds_of("now-30d/d") == 30 * 86_400

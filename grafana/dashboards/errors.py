@@ -8,7 +8,7 @@ ERRORS = Dashboard(
     question="What fails, since when, and is it the agent, the model or a tool?",
     rows=(
         VITALS,
-        Row(title="Trend", entries=("runs_by_outcome",)),
+        Row(title="Trend", entries=("runs_by_outcome", "error_band")),
         Row(
             title="Where",
             entries=("run_error_ratio_by_agent", "inference_error_ratio_by_model", "tool_error_ratio_by_tool"),

@@ -23,7 +23,7 @@ OVERVIEW = Dashboard(
         Row(title="Against the period before", entries=(PERIODS,)),
         Row(title="What changed", entries=(AGENT_CHANGES,)),
         Row(entries=(MODEL_CHANGES,)),
-        Row(title="Trend", entries=("runs_by_agent", "spend_by_model")),
+        Row(title="Trend", entries=("runs_by_agent", "spend_by_model", "spend_band")),
         Row(title="Latency", entries=("run_latency", "run_latency_heatmap")),
         Row(title="Tokens and tools", entries=("tokens_by_class", "calls_by_tool")),
         Row(title="Errors", entries=("run_error_ratio_by_agent", "run_errors_by_type")),

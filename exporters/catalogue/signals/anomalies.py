@@ -103,7 +103,7 @@ def _band(words: _Words) -> Signal:
         unit=words.unit,
         expr="\nor ".join(f'label_replace({expr}, "stat", "{stat}", "", "")' for stat, expr in parts.items()),
         means=f"{measure.what}, beside the mean of the same hour of the past four weeks and two deviations to either side. "
-        "Of one agent where one is picked, else of all agents; no other picker applies.",
+        "Of one agent where one is picked, else of all agents; the other pickers do not apply.",
         by=("stat",),
         over="now",
         decimals=words.decimals,
