@@ -81,6 +81,13 @@ def configuration(alerts: Iterable[Alert]) -> Block:
 
 # Alerts that a source or an exporter that is down explains, without a label that says which one.
 FOLLOWS = ("RunsAgainstUsual", "BudgetStale")
+# Alerts that say the same as a worse one of the same agent and objective, or of the same budget.
+LESSER = {
+    "BurnRate1h": ("BurnRate6h", "BurnRate1d", "BurnRate3d"),
+    "BurnRate6h": ("BurnRate1d", "BurnRate3d"),
+    "BurnRate1d": ("BurnRate3d",),
+    "BudgetUsedExceeded": ("BudgetUsedWarning", "BudgetBurn", "BudgetForecast"),
+}
 # What is explained by the one above it is not told besides. Labels that neither has are equal, so where no exporter
 # is known at all, whose alert has no instance, everything but what has one keeps still.
 _INHIBITED: list[Block] = [
@@ -98,6 +105,14 @@ _INHIBITED: list[Block] = [
         "source_matchers": ['alertname=~"ExporterUp|SourceUp"'],
         "target_matchers": [f'alertname=~"{"|".join(FOLLOWS)}"'],
     },
+    *(
+        {
+            "source_matchers": [f'alertname="{worse}"'],
+            "target_matchers": [f'alertname=~"{"|".join(lesser)}"'],
+            "equal": ["gen_ai_agent_name", "objective", "budget"],
+        }
+        for worse, lesser in LESSER.items()
+    ),
 ]
 
 

@@ -233,6 +233,14 @@ def test_what_a_dead_source_explains_is_not_told_besides(tmp_path):
             assert "BadRecordsByReason" in receives.title()
             inhibited = sends.get("alerts", inhibited="true", active="false")
             assert {one["labels"]["alertname"] for one in inhibited} == {"BudgetStale", "SourceLagBySource"}
+            burns = {"gen_ai_agent_name": "a", "objective": "runs"}
+            sends.post([alert("BurnRate1h", severity="critical", **burns)])
+            assert "BurnRate1h" in receives.title()
+            sends.post([alert("BurnRate1d", severity="warning", **burns)])
+            sends.post([alert("BurnRate1d", severity="warning", gen_ai_agent_name="b", objective="runs")])
+            assert receives.title() == "FIRING warning · BurnRate1d"
+            inhibited = sends.get("alerts", inhibited="true", active="false", filter='alertname="BurnRate1d"')
+            assert [one["labels"]["gen_ai_agent_name"] for one in inhibited] == ["a"]
             # No exporter at all is an ExporterUp without an instance.
             sends.post([alert("ExporterUp", severity="critical")])
             assert "ExporterUp" in receives.title()
@@ -245,7 +253,8 @@ def test_what_a_dead_source_explains_is_not_told_besides(tmp_path):
 
 def test_what_inhibits_and_is_inhibited_exists():
     names = {alert.name for alert in alerts(SIGNALS.values())}
-    assert {"ExporterUp", "SourceUp", *routes.FOLLOWS} <= names
+    lesser = {name for names in routes.LESSER.values() for name in names}
+    assert {"ExporterUp", "SourceUp", *routes.FOLLOWS, *routes.LESSER, *lesser} <= names
 
 
 class Post(socketserver.StreamRequestHandler):
