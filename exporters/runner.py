@@ -182,7 +182,9 @@ class Runner:
                 log.exception("budgets: cannot be judged")
 
     def judge(self) -> None:
-        """Hold the budgets against what is committed, and say on the page how they stand."""
+        """Hold the budgets against what is committed, and say on the page how they stand, once a state was opened."""
+        if not self._generation:
+            return
         self.budgets.refresh(self.ledger.zone)
         with self._lock:
             now, zone = self._now(), self.ledger.zone

@@ -15,11 +15,13 @@ from serving import serving, until, url_of
 
 from exporters.aggregate import Aggregate
 from exporters.budgets import table
-from exporters.budgets.account import Reading, account, spent_in
+from exporters.budgets.account import WARNING, Reading, account, spent_in
 from exporters.budgets.document import MOST, read_budgets
 from exporters.budgets.keeper import Keeper
 from exporters.budgets.period import PERIODS, period_of
+from exporters.catalogue.signals import SIGNALS
 from exporters.days import zone_of
+from exporters.demo import budgets
 from exporters.health import Health
 from exporters.ledger import Rows, Took, Who
 from exporters.runner import Runner
@@ -187,6 +189,10 @@ def test_a_state_is_of_what_is_spent(amount: float, state: str) -> None:
     assert account(amount, amounts, period_of(NOON, "month", UTC_ZONE), WELL).state == state
 
 
+def test_a_warning_is_where_the_alert_is() -> None:
+    assert [limit.above for limit in SIGNALS["budget_used"].limits] == [WARNING, 1.0]
+
+
 def test_at_the_limits_themselves_it_is_not_past_them() -> None:
     period = period_of(NOON, "day", UTC_ZONE)
     assert account(10.0, spending(1.0, 3, 8.0), period, WELL).state == "insufficient_history"
@@ -299,6 +305,15 @@ def test_days_that_change_are_summed_again_and_old_ones_go(tmp_path: Path) -> No
     assert all(day >= "2025-11-01" for sums in keeper._sums for day in sums)
 
 
+def test_a_budget_of_another_zone_is_left_out_and_told_where_the_zone_was_known_too_late(tmp_path: Path) -> None:
+    entries = "{name: a, amount: 1, period: day}, {name: b, amount: 1, period: day, zone: Asia/Tokyo}"
+    path = written(tmp_path, f"budgets: [{entries}]")
+    keeper = Keeper(path, "")
+    keeper.refresh(UTC_ZONE)
+    assert [budget.name for budget in keeper.budgets] == ["a"]
+    assert keeper.problem == "budgets whose zone is not UTC, the ledger's, are left out; see docs/budgets.md"
+
+
 def test_without_a_file_the_month_is_forecast_all_the_same() -> None:
     keeper = Keeper(None, "UTC")
     keeper.refresh(UTC_ZONE)
@@ -330,8 +345,8 @@ def test_a_hundred_budgets_of_two_months_cost_the_scrapes_next_to_nothing(tmp_pa
 # The exporter.
 
 
-def answered(number: int, at: float, cost: float) -> bytes:
-    fields = {"duration_ms": 1.0, "input_tokens": 1, "output_tokens": 1, "cost_usd": cost}
+def answered(number: int, at: float, cost: float, **more: str) -> bytes:
+    fields = {"duration_ms": 1.0, "input_tokens": 1, "output_tokens": 1, "cost_usd": cost, **more}
     return line("llm.response", at, f"call-{number}", "run", trace=f"trace-{number}", **fields)
 
 
@@ -414,6 +429,15 @@ def test_a_new_file_is_taken_and_a_broken_one_is_told_while_the_old_one_stays(
     assert runner.budgets.problem.endswith("name a file of budgets that this user may read")
 
 
+def test_while_the_state_cannot_be_written_what_is_known_is_stale_and_stays(run: Run) -> None:
+    runner = run("budgets: [{name: b, amount: 9, period: month}]")
+    runner.problem = "the disk is full"
+    runner.judge()
+    found = said(runner)
+    assert found['agentgauge_budget_state{budget="b",period="month",state="stale"}'] == 1.0
+    assert found['agentgauge_budget_spent_usd{budget="b",period="month"}'] == 0.875
+
+
 def test_a_budget_of_another_zone_than_the_ledgers_stops_the_start(run: Run) -> None:
     with pytest.raises(SourceError, match=r"\(b\): zone: is UTC, and the ledger's days are of Europe/Berlin; leave it"):
         run("budgets: [{name: b, amount: 1, period: day, zone: UTC}]", zone="Europe/Berlin")
@@ -486,6 +510,29 @@ def test_a_file_that_cannot_be_used_ends_the_start_with_one_line(command: tuple[
         f"agentgauge: {path}: entry 1 (b): period: 'hour' is none of day, week, month"
     )
     assert "Traceback" not in ended.stderr
+
+
+def test_the_demos_budgets_are_one_well_one_nearly_spent_and_one_overspent(tmp_path: Path) -> None:
+    now = time.time() - START - 2
+    agents = ("research", "support", "coding", "triage", "notes")
+    lines = [answered(number, now, 1.0, agent_name=agent) for number, agent in enumerate(agents)]
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "traces_2025-12-06.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    path = tmp_path / "budgets.yml"
+    budgets.write(path, tmp_path / "traces")
+    # One USD by each: 1 / 0.4, 1 / 0.87, 1 / 1.12 and 1 / 0.6, rounded to two digits.
+    assert {one.agent: one.amount for one in read_budgets(path, "UTC")} == {
+        "research": 2.5, "support": 1.1, "coding": 0.89, "triage": 1.7,
+    }  # fmt: skip
+    path.write_text("budgets: []\n")
+    budgets.write(path, tmp_path / "traces")
+    assert path.read_text() == "budgets: []\n"
+
+
+def test_the_file_in_the_documentation_is_accepted(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "budgets.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    assert len(read_budgets(written(tmp_path, example), "Europe/Berlin")) == 3
 
 
 def test_without_a_file_or_a_state_it_says_what_is_missing(tmp_path: Path) -> None:

@@ -493,3 +493,31 @@ def test_a_point_needs_all_of_its_numbers() -> None:
     shown = {"words": "$5.00", "seconds": "2 s", "count": "30"}
     assert row == {"name": "a", "high": 5.0, "duration": 2.0, "calls": 30.0, **shown}
     assert charts.draw(plane, Answer(series=(part,)), (0.0,), look) is None
+
+
+def rows_of(drawn: charts.Drawn) -> list[dict[str, object]]:
+    """The rows of every part of a chart."""
+    return [row for rows in drawn.to_dict()["datasets"].values() for row in rows]
+
+
+def test_bars_with_limits_have_the_colour_of_the_worst_that_they_are_past() -> None:
+    used = SIGNALS["budget_used"]
+    shares = {"well": 0.5, "at": 0.8, "near": 0.9, "past": 1.3}
+    found = Answer(series=tuple(series((0, share), budget=name) for name, share in shares.items()))
+    drawn = charts.draw(used, found, (0.0,), Look(dark=False, width=400, height=200))
+    assert drawn is not None
+    green, orange, red = (colours.named(name, False) for name in ("green", "orange", "red"))
+    assert {row["name"]: row["colour"] for row in rows_of(drawn) if "colour" in row} == {
+        "well": green, "at": green, "near": orange, "past": red,
+    }  # fmt: skip
+    assert [row["high"] for row in rows_of(drawn) if row.keys() == {"high"}] == [0.8, 1.0]
+
+
+def test_a_state_that_is_more_than_well_or_not_has_its_own_words() -> None:
+    state = SIGNALS["budget_state"]
+    found = Answer(series=(series((0, 0.0), (60, 0.0), (120, 4.0), (180, 5.0), budget="b"),))
+    drawn = charts.draw(state, found, (0.0, 60.0, 120.0, 180.0), Look(dark=True, width=400, height=200))
+    assert drawn is not None
+    assert [row["state"] for row in rows_of(drawn)] == ["OK", "Warning", "Exceeded"]
+    scale = drawn.to_dict()["encoding"]["color"]["scale"]
+    assert dict(zip(scale["domain"], scale["range"], strict=True))["Exceeded"] == colours.named("red", True)

@@ -9,9 +9,7 @@ from typing import NamedTuple
 from exporters.budgets.forecast import Forecast, course, forecast
 from exporters.budgets.period import Period
 
-# From the worst on, as a board draws them; `no_budget` is what no budget is of.
-STATES = ("ok", "insufficient_history", "no_budget", "stale", "warning", "exceeded")
-# The share of the amount from which on it is told.
+# The share of the amount past which it is a warning, as it is an alert.
 WARNING = 0.8
 # In the first part of a period, what is spent says little about its pace.
 _EARLY = 0.05

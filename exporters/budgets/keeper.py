@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from exporters.budgets.account import STATES, Account, Reading, account, forecast_end, spent_in
+from exporters.budgets.account import Account, Reading, account, forecast_end, spent_in
 from exporters.budgets.document import NOBODY, Budget, matcher, read_budgets
 from exporters.budgets.forecast import Forecast
 from exporters.budgets.period import PERIODS, period_of
+from exporters.catalogue.signals.budgets import STATES
 from exporters.days import month_before
 from exporters.declarations import Declaration
 from exporters.health import Health
@@ -29,16 +30,20 @@ class Keeper:
         self._zone = zone
         self._file = None if path is None else Declaration(path, lambda path: read_budgets(path, self._zone))
         self.budgets: tuple[Budget, ...] = ()
+        self._read: tuple[Budget, ...] = ()
         # What each budget's scope cost by day, after them everything, and at last what is of no budget.
         self._sums: list[dict[str, float | None]] = []
         self._scopes: dict[Who, tuple[int, ...]] = {}
         self._matchers: list[Callable[[Who], bool]] = []
         # Whether the days are to be summed anew, all of them.
         self.anew = True
+        self._told: Families = {}
 
     @property
     def problem(self) -> str:
-        """Why the file as it is now cannot be used; empty while it can."""
+        """Why the file as it is now, or a budget of it, cannot be used; empty while it can."""
+        if self._file is not None and not self._file.problem and len(self.budgets) < len(self._read):
+            return f"budgets whose zone is not {self._zone}, the ledger's, are left out; see docs/budgets.md"
         return self._file.problem if self._file is not None else ""
 
     def refresh(self, zone: ZoneInfo) -> None:
@@ -47,8 +52,10 @@ class Keeper:
         if self._file is None:
             return
         self._file.refresh()
-        if self._file.value is not self.budgets:
-            self.budgets, self.anew = self._file.value, True
+        if self._file.value is not self._read:
+            self._read, self.anew = self._file.value, True
+            # Where the state could be opened only now, the file was read without knowing the zone.
+            self.budgets = tuple(budget for budget in self._read if budget.zone in ("", zone.key))
             self._matchers, self._scopes = [matcher(budget) for budget in self.budgets], {}
 
     def take(self, days: Rows, *, anew: bool) -> None:
@@ -59,7 +66,7 @@ class Keeper:
         for day, rows in days.items():
             found = [NOTHING] * count
             for who, took in rows.items():
-                for place in self._of(who):
+                for place in self._places(who):
                     found[place] = plus(found[place], took)
             for sums, took in zip(self._sums, found, strict=True):
                 if took.calls:
@@ -68,7 +75,10 @@ class Keeper:
     def accounts(self, now: float, zone: ZoneInfo, readings: Mapping[str, Reading]) -> list[tuple[Budget, Account]]:
         """Return how each budget stands."""
         return [
-            (budget, account(budget.amount, amounts, period_of(now, budget.period, zone), _of(budget, readings)))
+            (
+                budget,
+                account(budget.amount, amounts, period_of(now, budget.period, zone), _sources_of(budget, readings)),
+            )
             for budget, amounts in zip(self.budgets, self._sums, strict=False)
         ]
 
@@ -81,7 +91,7 @@ class Keeper:
             (*_named(budget), bound): value for budget, one in found for bound, value in _bounds(one.end)
         }
         states: dict[tuple[str, ...], float | None] = {
-            (*_named(budget), state): float(state == one.state) for budget, one in found for state in STATES
+            (*_named(budget), state): float(state == one.state) for budget, one in found for state, _, _ in STATES
         }
         of_none: dict[tuple[str, ...], float | None] = {}
         end = None
@@ -89,7 +99,7 @@ class Keeper:
         if all(one.caught_up for one in readings.values()):
             of_none, end = self._of_none(now, zone), self._end(now, zone)
         if of_none.get(("month",)):
-            states |= {(NOBODY, "month", state): float(state == "no_budget") for state in STATES}
+            states |= {(NOBODY, "month", state): float(state == "no_budget") for state, _, _ in STATES}
         families |= {
             "agentgauge_budget_state": states,
             "agentgauge_unbudgeted_spend_usd": of_none,
@@ -102,7 +112,10 @@ class Keeper:
         health.set("agentgauge_budgets_file_broken", 1 if self.problem else 0)
         health.set("agentgauge_budgets_judged_timestamp_seconds", now)
         for name, values in families.items():
-            health.replace(name, values)
+            # A scrape waits meanwhile: what is as it was is left alone.
+            if values != self._told.get(name):
+                health.replace(name, values)
+        self._told = families
 
     def _of_none(self, now: float, zone: ZoneInfo) -> dict[tuple[str, ...], float | None]:
         """Return what this day, week and month cost that no budget is of; nothing without budgets."""
@@ -113,7 +126,7 @@ class Keeper:
         month = period_of(now, "month", zone)
         return forecast_end(self._sums[-2], month, spent_in(self._sums[-2], month))
 
-    def _of(self, who: Who) -> tuple[int, ...]:
+    def _places(self, who: Who) -> tuple[int, ...]:
         """Return the places of the scopes that a row is of."""
         found = self._scopes.get(who)
         if found is None:
@@ -149,7 +162,7 @@ def _bounds(end: Forecast | None) -> list[tuple[str, float]]:
     return [] if end is None else [("low", end.low), ("expected", end.expected), ("high", end.high)]
 
 
-def _of(budget: Budget, readings: Mapping[str, Reading]) -> dict[str, Reading]:
+def _sources_of(budget: Budget, readings: Mapping[str, Reading]) -> dict[str, Reading]:
     """Return the sources that a budget's scope may have calls of."""
     matches = matcher(Budget(name="", amount=1, period="", source=budget.source))
     return {name: one for name, one in readings.items() if matches(Who(name, "", "", ""))}

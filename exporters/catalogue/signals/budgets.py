@@ -3,8 +3,8 @@
 from exporters.catalogue.model import Limit, Signal
 
 _BOUNDS = (("low", "light-blue"), ("expected", "blue"), ("high", "light-blue"))
-# A state's number is its place here, from good to bad; what is not known is grey.
-_STATES = (
+# Each state with the words and the colour that it has on a board; its number is its place, from good to bad.
+STATES = (
     ("ok", "OK", "green"),
     ("insufficient_history", "Too little history", "light-green"),
     ("no_budget", "No budget", "blue"),
@@ -125,7 +125,7 @@ BUDGETS = (
         expr="max by (budget) (\n  "
         + "\n  or ".join(
             f'{number} * (agentgauge_budget_state{{state="{state}",$where}} == 1)'
-            for number, (state, _, _) in enumerate(_STATES)
+            for number, (state, _, _) in enumerate(STATES)
         )
         + "\n)",
         means="One word for each budget. Stale: a source of its scope is not read in time, so more may be spent. Too little "
@@ -135,7 +135,7 @@ BUDGETS = (
         over="now",
         decimals=0,
         empty=_NONE,
-        states=tuple((words, colour) for _, words, colour in _STATES),
+        states=tuple((words, colour) for _, words, colour in STATES),
     ),
     Signal(
         name="budget_burn",
