@@ -2,32 +2,25 @@
 
 import logging
 import math
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from exporters.aggregate import Aggregate
 from exporters.budgets.account import Reading
 from exporters.budgets.keeper import Keeper
-from exporters.counting import Counting
-from exporters.database import DATABASE, damaged
-from exporters.days import month_before, zone_of
+from exporters.committed import RETRY_SECONDS, Committed
 from exporters.declarations import Declaration
 from exporters.exposition import page
 from exporters.health import Health
-from exporters.ledger import Ledger
-from exporters.lock import StateError, StateInUseError
+from exporters.lock import StateError
 from exporters.objectives import Objectives
 from exporters.objectives import tell as tell_objectives
 from exporters.reconcile import Reconciliation
-from exporters.scrapers import Scrapers
 from exporters.sources import Batch, Source, Translated
 from exporters.span import Span
 from exporters.standing import Standing
-from exporters.state import State, ZoneChangedError
 from exporters.trace import OpenTrace
 
 POLL_SECONDS = 5.0
@@ -35,7 +28,6 @@ POLL_SECONDS = 5.0
 SETTLE_SECONDS = 0.5
 # How often the budgets are held against the ledger.
 JUDGE_SECONDS = 5.0
-RETRY_SECONDS = 2.0
 _NOTHING = Batch([], {})
 
 log = logging.getLogger("agentgauge")
@@ -75,43 +67,36 @@ class Runner:
         """
         self.sources = sources
         self.aggregate = aggregate
-        self.ledger = Ledger()
         self.health = Health()
         self.standing = Standing(self.health)
-        self.problem = ""
+        self.committed = Committed(
+            sources, directory, aggregate, self.health,
+            idle=idle, now=now, durable=durable, lasting=lasting, zone=zone, counted=counted,
+        )  # fmt: skip
+        self.ledger = self.committed.ledger
         self._objectives = objectives
-        self._directory = directory
-        self._durable = durable
-        self._lasting = lasting
-        self._zone = zone
         self._now = now
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._state: State | None = None
-        self._scrapers = Scrapers()
         self._reconciliation = Reconciliation(directory)
-        self._counting = Counting(sources, aggregate, self.ledger, self._recall, idle=idle, counted=counted)
-        # Raised whenever the state was opened anew: readers then go back to the committed cursor.
-        self._generation = 0
-        self._cursors: dict[str, dict[str, bytes]] = {}
-        self._next_try = 0.0
-        # The source whose commit failed: until one succeeds, that the state can be opened says little.
-        self._blamed = ""
-        # The sources that are committed to have been caught up.
-        self._caught_up: set[str] = set()
         for source in sources:
             self.health.set("agentgauge_source_up", 0, source.name)
             self.health.set("agentgauge_source_caught_up", 0, source.name)
         aggregate.share(len(sources))
         self.health.set("agentgauge_series_limit", aggregate.room)
         with self._lock:
-            self._open_state(first=True)
+            self.committed.open(first=True)
         try:
-            self.budgets = Keeper(budgets, "" if self._state is None else self.ledger.zone.key)
+            self.budgets = Keeper(budgets, "" if self.committed.state is None else self.ledger.zone.key)
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be committed; empty while it can."""
+        return self.committed.problem
 
     @property
     def ready(self) -> bool:
@@ -140,8 +125,7 @@ class Runner:
             source.reader.close()
         for thread in self._threads:
             thread.join()
-        if self._state is not None:
-            self._state.close()
+        self.committed.close()
 
     def page(self, scraper: str, *, openmetrics: bool, created: bool = False) -> bytes:
         """Return the page of committed totals, for a scraper named by its address and agent.
@@ -150,7 +134,7 @@ class Runner:
         it is committed that the value may be shown: a crash in between shows 0 once more.
         """
         with self._lock:
-            seen = self._seen_by(scraper)
+            seen = self.committed.seen_by(scraper)
             self.health.set("agentgauge_series", self.aggregate.series)
             self._tell_spend()
             self._reconciliation.tell(self.health)
@@ -163,7 +147,7 @@ class Runner:
         goes on."""
         while not self._stop.wait(POLL_SECONDS):
             for source in self.sources:
-                if source.name not in self._caught_up or not self._reconciliation.due(source, self._now()):
+                if source.name not in self.committed.caught_up or not self._reconciliation.due(source, self._now()):
                     continue
                 try:
                     self._reconciliation.compare(source, self._now())
@@ -207,54 +191,46 @@ class Runner:
         self.health.replace("agentgauge_spend_usd", {labels: took.cost for labels, took in rows})
         self.health.replace("agentgauge_spend_tokens", {labels: took.tokens for labels, took in rows})
 
-    def _seen_by(self, scraper: str) -> int:
-        try:
-            if self._state is not None:
-                return self._scrapers.scrape(scraper, self.aggregate.born, self._state.show)
-        except StateError as error:
-            self._fail(error)
-        return self._scrapers.scrape(scraper, self.aggregate.born, None)
-
     def read_to_end(self, progress: Callable[[Source, int], None]) -> None:
         """Read every source to its end in this thread; `progress` is told after each batch.
 
         Where a part of a store cannot be read, the rest is; see `standing`. Raises SourceError,
         OSError or StateError: nobody waits for it to be mended.
         """
-        self._open_or_raise()
+        self.committed.state_or_raise()
         for source in self.sources:
-            source.reader.seek(self._cursors[source.name])
+            source.reader.seek(self.committed.cursors[source.name])
             more = True
             while more:
                 batch = source.reader.poll()
                 found = source.spans(batch.records)
                 with self._lock:
-                    self._commit(source, batch, found, last=not batch.more)
+                    self.committed.commit(source, batch, found, last=not batch.more)
                     self._tell(source, batch)
                 progress(source, batch.size)
                 more = batch.more
 
     def open_traces(self, source: str) -> Mapping[str, OpenTrace]:
         """Return the traces of a source that have not ended."""
-        return self._counting.runs[source].traces.open
+        return self.committed.counting.runs[source].traces.open
 
     def _follow(self, source: Source) -> None:
         """Read one source on and on; no trouble with it ends this, or reaches another source."""
         generation = 0
         while not self._stop.is_set():
             with self._lock:
-                self._open_state()
-                usable, current = self._state is not None, self._generation
+                self.committed.open()
+                usable, current = self.committed.state is not None, self.committed.generation
             if not usable:
                 self._stop.wait(RETRY_SECONDS)
                 continue
             try:
                 if generation != current:
-                    source.reader.seek(self._cursors[source.name])
+                    source.reader.seek(self.committed.cursors[source.name])
                     generation = current
                 more = self._step(source, generation)
                 # After a failed commit there is something to read, whatever the store says.
-                if not more and self._state is not None and generation == self._generation:
+                if not more and self.committed.state is not None and generation == self.committed.generation:
                     self._wait(source, generation)
             # A source is other people's data and clients: whatever it raises costs this source one
             # attempt and is told, and the others go on.
@@ -265,7 +241,7 @@ class Runner:
 
     def _wait(self, source: Source, generation: int) -> None:
         """Wait until there may be something to read; what waits for its trace is settled meanwhile."""
-        settling, left = self._counting.settling.get(source.name), POLL_SECONDS
+        settling, left = self.committed.counting.settling.get(source.name), POLL_SECONDS
         while settling is not None and settling.waiting and left > SETTLE_SECONDS:
             began = time.monotonic()
             source.reader.wait(SETTLE_SECONDS)
@@ -290,125 +266,29 @@ class Runner:
     def _take(self, source: Source, generation: int, batch: Batch, found: Translated) -> bool:
         """Count and commit a batch; return whether that could be done."""
         with self._lock:
-            if generation != self._generation or self._state is None:
+            if generation != self.committed.generation or self.committed.state is None:
                 return False
             try:
-                self._commit(source, batch, found)
+                self.committed.commit(source, batch, found)
             except StateError as error:
-                self._fail(error, source.name)
+                self.committed.fail(error, source.name)
                 return False
             except Exception:
                 # Counted in part: back to what is committed before anybody sees it.
-                self._let_go()
+                self.committed.let_go()
                 raise
-            if self._blamed == source.name:
-                self._works()
             self._tell_open(source.name)
         return True
 
-    def _commit(self, source: Source, batch: Batch, found: Translated, *, last: bool = False) -> None:
-        """Count a batch and commit it; `last` says that no other will come. Raises StateError."""
-        now = self._now()
-        if not self._counting.take(source, batch, found, now, last=last):
-            return
-        began = time.perf_counter()
-        change, blobs = self._counting.changes(source, batch, now, lasting=self._lasting)
-        self._open_or_raise().commit(change, blobs)
-        self._counting.committed(source.name, blobs)
-        # Where this source goes back to after a trouble of its own.
-        for part, value in batch.cursor.items():
-            if value:
-                self._cursors[source.name][part] = value
-            else:
-                self._cursors[source.name].pop(part, None)
-        self._caught_up = set(self.aggregate.caught_up)
-        self.health.took("agentgauge_commit_duration_seconds", time.perf_counter() - began)
-
     def _tell(self, source: Source, batch: Batch) -> None:
         """Say on the page how a source is doing."""
-        newest = self._counting.runs[source.name].traces.newest
+        newest = self.committed.counting.runs[source.name].traces.newest
         self.standing.tell(source, batch, newest=newest, now=self._now())
         self._tell_open(source.name)
 
     def _tell_open(self, name: str) -> None:
         """Say on the page whether a source's totals are on it, and what of it has not ended, or waits."""
         self.health.set("agentgauge_source_caught_up", int(name in self.aggregate.caught_up), name)
-        self.health.set("agentgauge_open_runs", len(self._counting.runs[name].traces.open), name)
-        if name in self._counting.settling:
-            self.health.set("agentgauge_waiting_spans", self._counting.settling[name].spans, name)
-
-    def _recall(self, name: str) -> Callable[[str], list[str] | None]:
-        return lambda trace: self._open_or_raise().counted(name, trace)
-
-    def _open_or_raise(self) -> State:
-        if self._state is None:
-            raise StateError(self.problem)
-        return self._state
-
-    def _fail(self, error: StateError, source: str = "") -> None:
-        """Go on with the last committed totals; the state is opened anew before anything is counted,
-        because after a failed sync a handle can no longer be trusted."""
-        if str(error) != self.problem:
-            log.error("state: %s; totals stand still until it works again", error)
-        self.problem, self._blamed = str(error), source
-        self.health.set("agentgauge_state_up", 0)
-        self._let_go()
-        self._next_try = time.monotonic() + RETRY_SECONDS
-
-    def _let_go(self) -> None:
-        """Close the state and go back to what is known to be committed in it."""
-        if self._state is None:
-            return
-        with suppress(sqlite3.Error):
-            self._state.close()
-        self._state = None
-        self.aggregate.restore()
-        self.ledger.go_back(self.aggregate.cells)
-        self.aggregate.caught_up = set(self._caught_up)
-
-    def _open_state(self, *, first: bool = False) -> None:
-        """Open the state if it is not, and go back to what is committed in it."""
-        if self._state is not None or time.monotonic() < self._next_try:
-            return
-        state = None
-        try:
-            state = State(self._directory, durable=self._durable, lasting=self._lasting)
-            found = {source.name: state.source(source.name) for source in self.sources}
-            promised, to_any = state.scrapers()
-            zone = state.zone(self._zone)
-            since = month_before(self._now(), zone_of(zone))
-            days = state.days(since)
-            self.aggregate.restore(state.cells())
-            self.ledger.restore(zone, days, self.aggregate.cells, since)
-        except (StateError, ValueError) as error:
-            if first and isinstance(error, StateInUseError | ZoneChangedError):
-                if state is not None:
-                    state.close()
-                raise
-            if state is not None:
-                state.close()
-            if not isinstance(error, StateError):
-                error = StateError(damaged(self._directory / DATABASE, str(error)))
-            self._fail(error, self._blamed)
-            return
-        self.aggregate.born = max(self.aggregate.born, to_any)
-        self._scrapers.restore(promised, to_any, self.aggregate.born)
-        self._caught_up = {name for name, committed in found.items() if committed.caught_up}
-        self.aggregate.caught_up = set(self._caught_up)
-        self._counting.restore(found)
-        for name, committed in found.items():
-            self._cursors[name] = committed.cursor
-            self.health.set("agentgauge_source_caught_up", int(committed.caught_up), name)
-        if state.created:
-            log.info("state: %s is new; every store is counted from its beginning", self._directory)
-        self._state = state
-        self._generation += 1
-        if not self._blamed:
-            self._works()
-
-    def _works(self) -> None:
-        """Say that the state can be written, which a commit has shown."""
-        if self.problem:
-            log.warning("state: %s can be used again", self._directory)
-        self.problem, self._blamed = "", ""
-        self.health.set("agentgauge_state_up", 1)
+        self.health.set("agentgauge_open_runs", len(self.committed.counting.runs[name].traces.open), name)
+        if name in self.committed.counting.settling:
+            self.health.set("agentgauge_waiting_spans", self.committed.counting.settling[name].spans, name)

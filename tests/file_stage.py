@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from exporters import runner
+from exporters import committed, runner
 from exporters.aggregate import Aggregate
 from exporters.catalogue.metrics import METRICS
 from exporters.runner import Runner
@@ -276,7 +276,8 @@ def look_at_once(patch: pytest.MonkeyPatch) -> None:
     """Have every poll look at the folder, and a state in trouble tried again at once."""
     patch.setattr("exporters.sources.files.SCAN_SECONDS", 0.0)
     patch.setattr("exporters.sources.files.SCAN_SHARE", 0.0)
-    patch.setattr(runner, "RETRY_SECONDS", 0.001)
+    for room in (runner, committed):
+        patch.setattr(room, "RETRY_SECONDS", 0.001)
 
 
 def files_of(folder: Path) -> Files:

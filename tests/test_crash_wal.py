@@ -162,7 +162,7 @@ def test_a_checkpoint_torn_anywhere_leaves_the_last_commit(record: Record) -> No
     recording = record()
     read_batches(recording)
     wal = recording.wal()
-    state = recording.runner._state
+    state = recording.runner.committed.state
     assert state is not None
     state._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
     assert recording.wal() == wal

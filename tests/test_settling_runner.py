@@ -181,8 +181,8 @@ def test_a_process_that_dies_before_or_after_any_commit_counts_each_span_once(
     def step() -> None:
         source = open_source(f"otlp+file://{folder}?name=s")
         runner = Runner([source], tmp_path / "state", Aggregate(time.time), idle=3600.0, now=lambda: clock[0])
-        source.reader.seek(runner._cursors["s"])
-        runner._step(source, runner._generation)
+        source.reader.seek(runner.committed.cursors["s"])
+        runner._step(source, runner.committed.generation)
         pages.append({name: value(runner, name) for name in (WAITING, BY_PLANNER, RUN_CALLS, ADRIFT)})
         runner.stop()
 

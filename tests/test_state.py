@@ -361,7 +361,8 @@ def runner_of(folder: Folder, directory: Path) -> Runner:
 
 @pytest.fixture
 def runner(folder: Folder, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
-    monkeypatch.setattr("exporters.runner.RETRY_SECONDS", 0.05)
+    for room in ("runner", "committed"):
+        monkeypatch.setattr(f"exporters.{room}.RETRY_SECONDS", 0.05)
     found = runner_of(folder, directory)
     yield found
     found.stop()
