@@ -167,7 +167,7 @@ class Runner:
 
     def judge(self) -> None:
         """Hold the budgets against what is committed, and say on the page how they stand, once a state was opened."""
-        if not self._generation:
+        if not self.committed.generation:
             return
         self.budgets.refresh(self.ledger.zone)
         with self._lock:
