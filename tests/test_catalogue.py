@@ -93,6 +93,14 @@ def test_a_sound_signal_and_a_sound_metric_have_no_fault():
         (replace(RATIO, view="stat"), "failed: a stat is one number and keeps no label"),
         (replace(RATIO, means="Runs"), "failed: `means` is a sentence and ends with a period"),
         (
+            replace(RATIO, view="matrix"),
+            "failed: a matrix or a scatter has two labels, and names the values of the second",
+        ),
+        (
+            replace(RATIO, columns=(("a", "A"),)),
+            "failed: a matrix or a scatter has two labels, and names the values of the second",
+        ),
+        (
             replace(RATIO, record="agent:agentgauge_runs:ratio"),
             "failed: agent:agentgauge_runs:ratio is not level:metric:operation with the window rate5m",
         ),
@@ -195,6 +203,14 @@ def test_a_query_is_read_without_its_functions_strings_and_durations():
     assert query.selectors == (("a_bucket", 'x="",$where'), ("up", 'job=""'))
     assert query.grouped == {"le", "source"}
     assert query.made == {"stat"}
+
+
+def test_what_is_matched_on_is_not_kept_and_what_is_counted_is_a_label():
+    query = Query.of('sum by (a) (x) * on (b) group_left (c) count_values("d", y) and ignoring (e) z')
+    assert query.kept == {"a", "c"}
+    assert query.grouped == {"a", "b", "c"}
+    assert query.made == {"d"}
+    assert query.series == {"x", "y", "z"}
 
 
 def test_a_limit_becomes_a_condition_over_all_members_matched_on_their_labels():

@@ -514,6 +514,49 @@ def test_the_first_column_leads_to_its_dashboard_with_everything_kept():
         assert link["url"].split("/")[2].split("?")[0] in COMMITTED
 
 
+def test_a_matrix_is_a_table_of_two_labels_in_the_order_of_their_words():
+    one = panel("agents-cost", "Spend by weekday and hour (UTC)")
+    (target,) = one["targets"]
+    assert (one["type"], target["format"], target["instant"]) == ("table", "table", True)
+    grouping, sort, organize = (step["options"] for step in one["transformations"])
+    assert (grouping["rowField"], grouping["columnField"], grouping["valueField"]) == ("day", "hour", "Value")
+    assert sort["sort"] == [{"field": "day\\hour"}]
+    assert organize["renameByName"]["day\\hour"] == "Day"
+    assert organize["renameByName"]["9"] == "09"
+    assert [organize["indexByName"][name] for name in ("day\\hour", "0", "9", "23")] == [0, 1, 10, 24]
+    (days,) = override(one, "Day")["mappings"]
+    assert {value: said["text"] for value, said in days["options"].items()}["0"] == "Monday"
+    assert one["fieldConfig"]["defaults"]["color"] == {"mode": "continuous-blues"}
+
+
+def test_a_scatter_has_a_series_for_each_model_by_its_three_numbers():
+    one = panel("agents-models", "Cost against duration by model")
+    assert one["type"] == "xychart"
+    (series,) = one["options"]["series"]
+    assert {axis: field["matcher"]["options"] for axis, field in series.items()} == {
+        "x": "Duration p95",
+        "y": "Cost per 1,000 calls",
+        "size": "Calls",
+    }
+    assert [step["id"] for step in one["transformations"]] == [
+        "groupingToMatrix",
+        "sortBy",
+        "organize",
+        "partitionByValues",
+    ]
+    assert one["transformations"][3]["options"]["fields"] == ["Model"]
+    assert override(one, "Cost per 1,000 calls")["displayName"] == "${__field.labels.Model}"
+    assert override(one, "Duration p95")["unit"] == "s"
+
+
+def test_a_table_of_two_labels_links_both():
+    table = panel("agents-tools", "Agents and the tools they call")
+    assert [override(table, name)["links"][0]["title"] for name in ("Agent", "Tool")] == [
+        "Only this agent",
+        "Only this tool",
+    ]
+
+
 def test_a_column_of_another_label_is_refused():
     with pytest.raises(ValueError, match="model_calls is not a column of gen_ai_agent_name"):
         _ = replace(AGENTS, columns=("agent_runs", "model_calls")).signals
