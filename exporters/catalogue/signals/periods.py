@@ -10,7 +10,7 @@ _TOKENS = f"sum({TOKENS_BY_CLASS})"
 _SPEND = "sum(increase(agentgauge_cost_usd_total{$where}[$window]))"
 
 
-def _in_three(expr: str, counter: str) -> str:
+def _in_two(expr: str, counter: str) -> str:
     """Return a value in this period and in the one before, told apart by `period`.
 
     Not the difference too: a quantile of a day is dear, and would be computed twice more.
@@ -31,7 +31,7 @@ def _column(
         name=name,
         title=title,
         unit=unit,
-        expr=_in_three(expr, of),
+        expr=_in_two(expr, of),
         means=means,
         by=("period",),
         view="column",
