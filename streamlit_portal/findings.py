@@ -44,7 +44,7 @@ def show(finding: Literal["versions", "models"], page: Page) -> None:
     with st.container(key="finding", border=True, gap="xxsmall"):
         st.header(plain(_TITLES[finding]), anchor=False)
         st.caption(plain(_HOW[finding]))
-        st.fragment(_drawn, run_every=page.beat)(finding, page)
+        st.fragment(_drawn, run_every=page.calm)(finding, page)
 
 
 def _drawn(finding: Literal["versions", "models"], page: Page) -> None:

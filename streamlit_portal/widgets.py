@@ -44,6 +44,11 @@ class Page:
         """Seconds between two refreshes of what is drawn here, None while refreshing is off."""
         return float(self.settings.refresh) if self.scope.live else None
 
+    @property
+    def calm(self) -> float | None:
+        """As `beat`, for a table: a minute at least, because each column asks for all of the range, some twice."""
+        return None if self.beat is None else max(self.beat, 60.0)
+
     def now(self) -> float:
         """The moment that all queries of one beat share, so that they are asked once for everybody."""
         return time.time() // self.settings.refresh * self.settings.refresh
@@ -199,7 +204,7 @@ def table(table: Table, page: Page, number: int) -> None:
     """Draw signals that keep the same labels as the columns of one table, in the order that it says."""
     with st.container(key=f"table-{number}", border=True, gap="xxsmall"):
         st.header(plain(table.title), anchor=False)
-        st.fragment(_table, run_every=page.beat)(table, page)
+        st.fragment(_table, run_every=page.calm)(table, page)
 
 
 def _table(table: Table, page: Page) -> None:

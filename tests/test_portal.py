@@ -205,6 +205,17 @@ def test_a_card_is_compared_with_the_range_before_or_the_same_time_of_the_last_d
     assert moment_before(SIGNALS[name], moments[0], DAY) == moments[1]
 
 
+@pytest.mark.parametrize(
+    ("refresh", "live", "beats"), [(15, True, (15.0, 60.0)), (120, True, (120.0, 120.0)), (15, False, (None, None))]
+)
+def test_a_table_is_refreshed_once_a_minute_at_most(
+    refresh: int, live: bool, beats: tuple[float | None, float | None]
+) -> None:
+    chosen = settings.from_environment({"PORTAL_REFRESH": str(refresh)})
+    page = widgets.Page(settings=chosen, scope=Scope(span=DAY, live=live), board="b", grafana="")
+    assert (page.beat, page.calm) == beats
+
+
 def test_what_is_read_as_markdown_is_escaped() -> None:
     assert widgets.plain("**b** $x$ :red[r] <img> [l](u) a_b `c`\n# h") == (
         r"\*\*b\*\* \$x\$ \:red\[r\] \<img\> \[l\]\(u\) a\_b \`c\` \# h"
