@@ -16,11 +16,11 @@ from portal_stage import HOSTILE
 from streamlit.testing.v1 import AppTest
 
 from exporters.catalogue.alerts import alerts
-from exporters.catalogue.model import Signal
+from exporters.catalogue.model import Signal, spoken
 from exporters.catalogue.signals import SIGNALS
 from streamlit_portal import app, charts, colours, grafana, lines, panel, prometheus, runbooks, settings, units, widgets
 from streamlit_portal.app import TABS
-from streamlit_portal.axes import Look
+from streamlit_portal.axes import Look, values
 from streamlit_portal.prometheus import Answer, Query, Series
 from streamlit_portal.scope import RANGES, Scope, moment_before, quoted
 from streamlit_portal.tab import Tab
@@ -99,6 +99,23 @@ def test_what_is_not_a_number_is_a_dash() -> None:
 )
 def test_an_axis_has_round_labels(top: float, unit: str, labels: list[str]) -> None:
     assert [units.tick(mark, unit) for mark in units.ticks(top, unit)] == labels  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("top", "bottom", "marks"),
+    [
+        (1.0, 0.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (1.0, -0.5, [-0.6, -0.4, -0.2, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (0.3, -0.92, [-1.0, -0.8, -0.6, -0.4, -0.2, 0.0, 0.2, 0.4]),
+    ],
+)
+def test_an_axis_goes_below_zero_where_values_do(top: float, bottom: float, marks: list[float]) -> None:
+    axis = values(signal("percentunit"), top, bottom).to_dict()
+    assert axis["axis"]["values"] == marks
+    assert axis["scale"]["domain"] == [marks[0], marks[-1]]
+    # Vega finds the label of a mark by its place among all.
+    words = str([f"{round(100 * mark)}%" for mark in marks])
+    assert axis["axis"]["labelExpr"] == f"{words}[round((datum.value - {marks[0]}) / 0.2)]"
 
 
 @pytest.mark.parametrize(
@@ -374,6 +391,9 @@ def test_a_tab_keeps_to_the_layout(tab: Tab) -> None:
     assert all(panel.view not in ("stat", "column") for panel in panels)
     assert len(tab.tables) <= 3
     assert all(table.signals for table in tab.tables)
+    for table in tab.tables:
+        heads = [*(spoken(label).capitalize() for label in table.labels), *(one.title for one in table.signals)]
+        assert len(set(heads)) == len(heads), table.name
 
 
 @pytest.mark.parametrize("tab", ALL_TABS, ids=lambda tab: tab.title)

@@ -223,7 +223,7 @@ RELIABILITY = (
 OBJECTIVE_COLUMNS = (
     Signal(
         name="objective_target",
-        title="Objective",
+        title="Promised",
         unit="percentunit",
         expr=f"{_PER} ({_RECORDED}:ratio{{$where}})",
         means="Share of the runs that should be good.",
