@@ -28,10 +28,9 @@ _decode = msgspec.json.Decoder(list[str]).decode
 class Counted:
     """The remembered traces, in the database of the state and within its transactions."""
 
-    def __init__(self, db: sqlite3.Connection, *, lasting: bool) -> None:
-        """Read the log; one that is not to outlive the process is in memory only. Raises sqlite3.Error."""
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Read the log. Raises sqlite3.Error."""
         self._db = db
-        self._lasting = lasting
         self._lately: dict[tuple[str, str], tuple[bytes, bool]] = {}
         rows = db.execute("SELECT source, trace, spans, complete FROM counted_lately ORDER BY number")
         for source, trace, spans, complete in rows:
@@ -58,10 +57,7 @@ class Counted:
             if spans:
                 rows.append((source, trace, spans + b",", found.complete))
                 self._add((source, trace), spans + b",", found.complete)
-        if self._lasting:
-            self._db.executemany(
-                "INSERT INTO counted_lately (source, trace, spans, complete) VALUES (?, ?, ?, ?)", rows
-            )
+        self._db.executemany("INSERT INTO counted_lately (source, trace, spans, complete) VALUES (?, ?, ?, ?)", rows)
         if len(self._lately) > _LATELY:
             self._settle()
 
@@ -73,7 +69,7 @@ class Counted:
 
     def _settle(self) -> None:
         """Put the log into the table, in the table's order."""
-        rows = sorted((*key, spans, complete) for key, (spans, complete) in self._lately.items())
+        rows = [(*key, *self._lately[key]) for key in sorted(self._lately)]
         self._db.executemany("INSERT OR REPLACE INTO counted VALUES (?, ?, ?)", [row[:3] for row in rows if row[3]])
         self._db.executemany(
             # Two blobs put together are text to SQLite.

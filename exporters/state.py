@@ -15,6 +15,7 @@ from exporters.counted import Counted
 from exporters.database import DATABASE, VERSION, WRONG, connect, said
 from exporters.lock import StateError, lock
 from exporters.open_traces import Closed
+from exporters.passing import Passing
 from exporters.place_rows import PlaceRows
 from exporters.settling import Arrived, Changes
 from exporters.trace import OpenTrace
@@ -77,7 +78,7 @@ class State:
             self._lock.close()
             raise
         try:
-            self._counted = Counted(self._db, lasting=lasting)
+            self._counted: Counted | Passing = Counted(self._db) if lasting else Passing(self._db)
             self._places = PlaceRows(self._db)
         except sqlite3.Error as error:
             self.close()

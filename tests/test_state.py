@@ -117,12 +117,10 @@ def test_counted_spans_are_put_behind_or_replaced(state: State) -> None:
     assert state.counted("s", "u") is None
 
 
-@pytest.mark.parametrize("lasting", [True, False])
 def test_a_log_that_has_grown_is_put_into_the_table_and_both_are_one_memory(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, lasting: bool
+    state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("exporters.counted._LATELY", 2)
-    state = State(directory, lasting=lasting)
 
     def close(**closed: Closed) -> None:
         state.commit(change(closed=closed), [])
@@ -132,21 +130,19 @@ def test_a_log_that_has_grown_is_put_into_the_table_and_both_are_one_memory(
         return int(count)
 
     close(a=Closed(["a1"], complete=False), b=Closed(["b1"], complete=False))
-    assert logged() == (2 if lasting else 0)
+    assert logged() == 2
     # The third trace is one too many for the log: all three go to the table.
     close(c=Closed(["c1"], complete=False))
     assert logged() == 0
     # Behind what the table has, and instead of it.
     close(a=Closed(["a2"], complete=False), b=Closed(["b2"], complete=True))
-    for _ in range(2 if lasting else 1):
+    for _ in range(2):
         assert [state.counted("s", trace) for trace in "abcd"] == [["a1", "a2"], ["b2"], ["c1"], None]
-        if lasting:
-            state = reopened(state)
+        state = reopened(state)
     # Into a table that has the same traces.
     close(d=Closed(["d1"], complete=False))
     assert logged() == 0
     assert [state.counted("s", trace) for trace in "abcd"] == [["a1", "a2"], ["b2"], ["c1"], ["d1"]]
-    state.close()
 
 
 def test_what_waits_is_kept_by_row_until_it_goes(state: State) -> None:
