@@ -112,21 +112,39 @@ class Aggregate:
             self._add(source, prompted, "prompt")
 
     def _add(self, source: str, spans: Iterable[Span], as_kind: str = "") -> None:
-        changed, bear = self.changed, self._bear
-        kinds = {kind: (self._found.setdefault((source, kind), {}), PLANS[kind]) for kind in PLANS}
+        # What went well is nearly all, and of few cells: each takes its spans in one go.
+        well: dict[str, dict[tuple[str, ...], list[Span]]] = {kind: {} for kind in PLANS}
+        kinds = {kind: (self._found.setdefault((source, kind), {}), PLANS[kind].key, well[kind]) for kind in PLANS}
         for span in spans:
-            kind = as_kind or span.kind
-            found, plan = kinds[kind]
-            raw = plan.key(span)
-            cell = found.get(raw) or self._cell(source, kind, raw)
-            feed = plan.feed_usage if span.usage_only else plan.feed
-            if self.series >= self.room and plan.grows(span, cell):
-                # In an incident every cell sees new types of errors: without this the page would grow
-                # to several times its limit, just then.
-                cell = self._cell_of_others(source, kind, cell)
-                feed = plan.feed_usage if span.usage_only else plan.feed_rest
-            changed.add(cell)
-            feed(span, cell, bear)
+            found, key, together = kinds[as_kind or span.kind]
+            raw = key(span)
+            if span.error or span.usage_only or raw not in found:
+                self._add_one(source, as_kind or span.kind, span, raw)
+            elif raw in together:
+                together[raw].append(span)
+            else:
+                together[raw] = [span]
+        for kind, together in well.items():
+            for raw, many in together.items():
+                if self.series + SERIES_OF_OTHERS < self.room:
+                    cell = self._found[source, kind][raw]
+                    self.changed.add(cell)
+                    PLANS[kind].feed_many(many, cell, self._bear)
+                else:
+                    for span in many:
+                        self._add_one(source, kind, span, raw)
+
+    def _add_one(self, source: str, kind: str, span: Span, raw: tuple[str, ...]) -> None:
+        plan = PLANS[kind]
+        cell = self._found.setdefault((source, kind), {}).get(raw) or self._cell(source, kind, raw)
+        feed = plan.feed_usage if span.usage_only else plan.feed
+        if self.series >= self.room and plan.grows(span, cell):
+            # In an incident every cell sees new types of errors: without this the page would grow
+            # to several times its limit, just then.
+            cell = self._cell_of_others(source, kind, cell)
+            feed = plan.feed_usage if span.usage_only else plan.feed_rest
+        self.changed.add(cell)
+        feed(span, cell, self._bear)
 
     def count(self, source: str, metric: str, own: str = "", by: int = 1) -> None:
         """Add to a counter about the reading of a store, such as `agentgauge_bad_records`."""

@@ -5,7 +5,7 @@ each span took more than twice as long, and half of the hot path.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -15,7 +15,9 @@ from exporters.catalogue.model import KIND_LABELS, LABELS, Metric
 from exporters.span import Span
 
 # (span, cell, bear): adds the span to the cell's children; bear(cell, place, own) makes a missing one.
-Feed = Callable[[Span, Any, Callable[[Any, int, str], Any]], None]
+Bear = Callable[[Any, int, str], Any]
+Feed = Callable[[Span, Any, Bear], None]
+FeedMany = Callable[[Sequence[Span], Any, Bear], None]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Plan:
     labels: tuple[str, ...]
     key: Callable[[Span], tuple[str, ...]]
     feed: Feed
+    # For spans of one cell that went well, and are calls.
+    feed_many: FeedMany
     # For usage that a store gives without a call: sums only.
     feed_usage: Feed
     # For what the budget has no series for: every error is of one type.
@@ -44,6 +48,7 @@ def _plan(kind: str) -> Plan:
         labels=labels,
         key=attrgetter(*(LABELS[label] for label in labels)) if labels else lambda _: (),
         feed=_compiled(metrics, range(len(metrics))),
+        feed_many=_compiled_many(metrics),
         feed_usage=_compiled(metrics, sums),
         feed_rest=_compiled(metrics, range(len(metrics)), error="'_OTHER' if span.error else ''"),
         grows=_growth(metrics),
@@ -64,6 +69,35 @@ def _compiled(metrics: tuple[Metric, ...], places: "range | list[int]", error: s
     # The text is made of the catalogue's own names only; nothing of a store comes near it.
     exec("\n".join(lines), scope)  # noqa: S102
     feed: Feed = scope["feed"]
+    return feed
+
+
+def _compiled_many(metrics: tuple[Metric, ...]) -> FeedMany:
+    """Return a loop over spans that looks for each child once. None of them has an error: that is a label's value."""
+    before, within, after = ["children = cell.children", "error, outcome = '', 'ok'"], list[str](), list[str]()
+    fields: dict[str, list[str]] = {}
+    for place, metric in enumerate(metrics):
+        own = _own(metric)
+        if metric.only_with == "error":
+            continue
+        if not metric.field and not metric.only_with and metric.values:
+            after.append(f"(children[{place}].get({own}) or bear(cell, {place}, {own})).value += len(spans)")
+        elif metric.only_with or not metric.field or own.startswith("span."):
+            within += _statements(metric, place)
+        else:
+            child = f"child_{place}"
+            before.append(f"{child} = children[{place}].get({own})")
+            missing = [f"if {child} is None:", f"    {child} = bear(cell, {place}, {own})"]
+            fields.setdefault(metric.field, []).extend((*missing, *_addition(metric, place, child, own)))
+    for field, statements in fields.items():
+        within += [f"number = span.{field}", "if number is not None:", *(f"    {line}" for line in statements)]
+    lines = [*before, "for span in spans:", *(f"    {line}" for line in within), *after]
+    scope: dict[str, Any] = {
+        "bisect_left": bisect_left,
+        **{f"bounds_{place}": metric.buckets for place, metric in enumerate(metrics)},
+    }
+    exec("\n".join(("def feed(spans, cell, bear):", *(f"    {line}" for line in lines))), scope)  # noqa: S102 -- as above
+    feed: FeedMany = scope["feed"]
     return feed
 
 
@@ -94,13 +128,18 @@ def _statements(metric: Metric, place: int) -> list[str]:
         return [f"if span.{metric.only_with}:", f"    {child}", "    child.value += 1"]
     if not metric.field:
         return [child, "child.value += 1"] if metric.values else []
-    if metric.type == "counter":
-        add = ["child.value += number"]
-    else:
-        add = [f"bucket = bisect_left(bounds_{place}, number)", "child.counts[bucket] += 1", "child.sum += number"]
-        if metric.exemplars:
-            add.append(f"cell.exemplars[{place}][{own}][bucket] = span")
+    add = _addition(metric, place, "child", own)
     return [f"number = span.{metric.field}", "if number is not None:", *(f"    {line}" for line in (child, *add))]
+
+
+def _addition(metric: Metric, place: int, child: str, own: str) -> list[str]:
+    """Return the statements that add a number to a child."""
+    if metric.type == "counter":
+        return [f"{child}.value += number"]
+    add = [f"bucket = bisect_left(bounds_{place}, number)", f"{child}.counts[bucket] += 1", f"{child}.sum += number"]
+    if metric.exemplars:
+        add.append(f"cell.exemplars[{place}][{own}][bucket] = span")
+    return add
 
 
 def _own(metric: Metric) -> str:
@@ -119,6 +158,7 @@ PLANS["source"] = Plan(
     labels=(),
     key=lambda _: (),
     feed=lambda *_: None,
+    feed_many=lambda *_: None,
     feed_usage=lambda *_: None,
     feed_rest=lambda *_: None,
     grows=lambda *_: False,

@@ -1,7 +1,9 @@
 """Totals: label values are cleaned, the budget holds, and what is committed comes back."""
 
 import tracemalloc
+from random import Random
 
+import msgspec
 import pytest
 from createagents_lines import Exporter, line
 
@@ -445,6 +447,45 @@ def test_only_cells_that_changed_are_written_again():
     assert aggregate.blobs() == []
     aggregate.add("s", [call("b")])
     assert [key[2][-1] for key, _ in aggregate.blobs()] == ["b"]
+
+
+def test_spans_that_are_counted_together_make_the_totals_that_each_alone_makes(monkeypatch: pytest.MonkeyPatch):
+    def spans() -> list[Span]:
+        random = Random(7)
+
+        def maybe(value: object) -> object:
+            return value if random.random() < 0.7 else None
+
+        found = []
+        for number in range(300):
+            fields = {field: maybe(random.random() * 5000) for field in numbers}
+            error, unpriced = random.choice(["", "", "timeout"]), random.choice(["", "no_model"])
+            found.append(
+                Span(
+                    random.choice(kinds), True, "t", f"s{number}", time=NOW, agent=random.choice("ab"), error=error,
+                    unpriced=unpriced, invalid_usage=random.choice(["", "cache_exceeds_input"]),
+                    cost_source=random.choice(["reported", "computed"]), usage_only=random.random() < 0.1,
+                    prompt=random.choice(["", "p"]), **fields,
+                )
+            )  # fmt: skip
+        return found
+
+    kinds = [kind for kind in PLANS if kind not in ("source", "prompt")]
+    numbers = sorted({metric.field for metric in METRICS if metric.field and metric.of != "source"})
+    together, alone = totals(), totals()
+    together.add("s", spans())
+    # As if there were no room for more series: then each span is looked at by itself.
+    monkeypatch.setattr("exporters.aggregate.SERIES_OF_OTHERS", alone.room)
+    alone.add("s", spans())
+    assert len(numbers) > 15
+    both = [{key: msgspec.msgpack.decode(blob) for key, blob in each.blobs()} for each in (together, alone)]
+    assert both[0] == both[1]
+    newest = [
+        {key: [{own: [s and s.span_id for s in row] for own, row in e.items()} for e in cell.exemplars]}
+        for each in (together, alone)
+        for key, cell in sorted(each.cells.items())
+    ]
+    assert newest[: len(newest) // 2] == newest[len(newest) // 2 :]
 
 
 def test_totals_of_metrics_that_are_no_longer_known_are_left_out_and_the_others_kept():
