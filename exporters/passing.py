@@ -42,6 +42,7 @@ class Passing:
     def __init__(self, db: sqlite3.Connection) -> None:
         """Begin with nothing. Raises sqlite3.Error."""
         self._db = db
+        db.execute("DROP TABLE IF EXISTS passed")
         db.execute(_SCHEMA)
         self._lately: dict[str, dict[str, _Spans]] = {}
         self._size = 0
