@@ -168,7 +168,11 @@ def _parser() -> argparse.ArgumentParser:
         help="such as createagents:///var/traces?name=prod&environment=production&since=30d (default: $TRACE_SOURCES)",
     )
     sources.add_argument(
-        "--series-limit", type=arguments.positive, default=SERIES_LIMIT, metavar="N", help="default: %(default)s"
+        "--series-limit",
+        type=arguments.positive,
+        default=os.environ.get("AGENTGAUGE_SERIES_LIMIT") or SERIES_LIMIT,
+        metavar="N",
+        help=f"default: $AGENTGAUGE_SERIES_LIMIT, else {SERIES_LIMIT}",
     )
     sources.add_argument(
         "--label-limit",

@@ -156,6 +156,7 @@ def _port(url: str) -> int:
 def _of_every_kind(settings: Settings) -> Services:
     """Say how a demo of every kind of store differs: what is written, and what is read."""
     keys = {name: settings.env[name] for name in ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")}
+    limit = {"AGENTGAUGE_SERIES_LIMIT": settings.env["AGENTGAUGE_SERIES_LIMIT"]}
     folder = Path("/traces")
     past = (folder_url(folder), *database_urls(folder))
     present = ("otlp://0.0.0.0:4318", "langfuse+http://demo:4319?wait=10s&settle=30s")
@@ -163,9 +164,9 @@ def _of_every_kind(settings: Settings) -> Services:
     options = [word for store in stores for word in ("--store", store)]
     once = ("--history", settings.history, "--once", "--budgets", _DEMO_BUDGETS)
     return {
-        "exporter": {"environment": {**keys, "TRACE_SOURCES": " ".join((*past, *present))}},
+        "exporter": {"environment": {**keys, **limit, "TRACE_SOURCES": " ".join((*past, *present))}},
         "demo-past": {"command": ["demo", str(folder), *once, *options]},
-        "demo-counters": {"environment": {"PAST_SOURCES": " ".join(past)}},
+        "demo-counters": {"environment": {**limit, "PAST_SOURCES": " ".join(past)}},
         "demo": {"command": ["demo", str(folder), *options], "environment": keys},
     }
 

@@ -25,6 +25,8 @@ DEMO_PORTS = {"DEMO_OTLP_PORT": 4318, "DEMO_LANGFUSE_PORT": 4319}
 # The ways on which people are told of alerts, each with the setting that opens it; docker-compose.yml has them too.
 _WAYS = {"slack": "SLACK_WEBHOOK_URL", "email": "ALERT_EMAIL", "webhook": "ALERT_WEBHOOK_URL"}
 
+# Five stores with agents, models and tools of their own have more series than one.
+_DEMO_SERIES = "15000"
 _DEMO_OBJECTIVES = CHECKOUT / "exporters" / "demo" / "objectives.yml"
 _ENV_HEAD = """\
 # Written by `make up`, for this machine only; never committed. Docker Compose reads it too.
@@ -97,6 +99,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     if demo is not None:
         env["AGENTGAUGE_OBJECTIVES"] = env.get("AGENTGAUGE_OBJECTIVES") or str(_DEMO_OBJECTIVES)
     if stores:
+        env["AGENTGAUGE_SERIES_LIMIT"] = env.get("AGENTGAUGE_SERIES_LIMIT") or _DEMO_SERIES
         # The demo's Langfuse knows no other keys than those that the exporter is told.
         env |= {
             "LANGFUSE_PUBLIC_KEY": "pk-lf-demo",
