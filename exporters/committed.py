@@ -113,8 +113,12 @@ class Committed:
         Raises StateError. After any error `fail` or `let_go` has to be called: it may be counted in part.
         """
         now = self._now()
-        if not self.counting.take(source, batch, found, now, last=last):
-            return
+        if self.counting.take(source, batch, found, now, last=last):
+            self._write(source, batch, now)
+        if self._blamed == source.name:
+            self._works()
+
+    def _write(self, source: Source, batch: Batch, now: float) -> None:
         began = time.perf_counter()
         change, blobs = self.counting.changes(source, batch, now, lasting=self._lasting)
         self.state_or_raise().commit(change, blobs)
@@ -126,8 +130,6 @@ class Committed:
             else:
                 self.cursors[source.name].pop(part, None)
         self.caught_up = set(self.aggregate.caught_up)
-        if self._blamed == source.name:
-            self._works()
         self._health.took("agentgauge_commit_duration_seconds", time.perf_counter() - began)
 
     def seen_by(self, scraper: str) -> int:

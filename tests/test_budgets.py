@@ -431,7 +431,7 @@ def test_a_new_file_is_taken_and_a_broken_one_is_told_while_the_old_one_stays(
 
 def test_while_the_state_cannot_be_written_what_is_known_is_stale_and_stays(run: Run) -> None:
     runner = run("budgets: [{name: b, amount: 9, period: month}]")
-    runner.problem = "the disk is full"
+    runner.committed.problem = "the disk is full"
     runner.judge()
     found = said(runner)
     assert found['agentgauge_budget_state{budget="b",period="month",state="stale"}'] == 1.0
