@@ -198,11 +198,12 @@ class Prometheus:
             self.process.wait(20)
             self.process = None
 
-    def value(self, expr: str, at: float) -> float:
-        """The one number of an instant query."""
+    def value(self, expr: str, at: float) -> float | None:
+        """The one number of an instant query; None where there is none."""
         body = requests.get(f"{self.url}/api/v1/query", params={"query": expr, "time": f"{at}"}, timeout=5).json()
-        (result,) = body["data"]["result"]
-        return float(result["value"][1])
+        found = [float(result["value"][1]) for result in body["data"]["result"]]
+        assert len(found) < 2, found
+        return found[0] if found else None
 
 
 class Grafana:
