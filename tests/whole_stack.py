@@ -138,14 +138,16 @@ class Stack:
     def counters(self) -> dict[tuple[str, Labels], float]:
         """Every total of the stores on the exporter's page; empty while it does not answer or has not caught up."""
         try:
-            page = requests.get(f"{self.url('EXPORTER_PORT')}/metrics", timeout=5).text
+            answer = requests.get(f"{self.url('EXPORTER_PORT')}/metrics", timeout=5)
         except requests.ConnectionError:
+            return {}
+        if answer.status_code != 200:  # it opens its state
             return {}
         # In this process' own totals a restart begins anew; those of the stores carry what the catalogue names.
         own = {metric.name for metric in METRICS if metric.of in ("inference", "tool", "run", "source")}
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(page)
+            for family in text_string_to_metric_families(answer.text)
             if family.name in own
             for sample in family.samples
         }
