@@ -64,7 +64,7 @@ def read_entries(path: Path, *, under: str, help_page: str) -> list[Any]:
     Raises SourceError with one line that names the file and where it stands; `help_page` tells the form.
     """
     # Imported late: only who has such a file needs it.
-    import yaml  # noqa: PLC0415
+    import yaml  # noqa: PLC0415 -- see above
 
     try:
         text = path.read_text(encoding="utf-8")

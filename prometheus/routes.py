@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from exporters.catalogue.alerts import Alert
+from exporters.catalogue.alerts import ONCE, Alert
 from exporters.catalogue.messages import RUNBOOK, Link, Links, templates
 
 # The address of the portal, which a template of its own says.
@@ -35,10 +35,6 @@ PORTAL = '{{ define "agentgauge.portal" }}http://127.0.0.1:8501{{ end }}\n'
 _SLACK_URL, _WEBHOOK_URL = "/etc/alertmanager/slack_webhook_url", "http://127.0.0.1:9095/"
 _TO, _FROM, _SMARTHOST = "oncall@example.org", "agentgauge@example.org", "127.0.0.1:25"
 
-# The longest month; Alertmanager has to keep that it told for longer: --data.retention.
-_ONCE = "744h"
-_BUDGETS = "agents-budgets"
-
 Block = dict[str, Any]
 
 
@@ -54,8 +50,8 @@ def configuration(alerts: Iterable[Alert]) -> Block:
     told again; only of what is critical it is told that it has ended. A budget is told of once in its
     period, so each is a message of its own. Severity `info` is never sent.
     """
-    budgets = [alert.name for alert in alerts if alert.limit.dashboard == _BUDGETS]
-    once = {"group_by": ["..."], "repeat_interval": _ONCE}
+    budgets = [alert.name for alert in alerts if alert.once]
+    once = {"group_by": ["..."], "repeat_interval": ONCE}
     routes: list[Block] = [{"receiver": "nobody", "matchers": ['severity="info"']}]
     for severity, repeat in (("critical", "4h"), ("warning", "24h")):
         chosen = f'severity="{severity}"'

@@ -75,4 +75,4 @@ def test_what_one_kind_does_not_record_is_answered_by_another(running: Stack) ->
         signal = SIGNALS[name]
         window = scope.span.seconds if signal.over == "range" else 300
         expr = scope.expression(signal, window)
-        until(lambda expr=expr: has_data(running.prometheus.instant(expr, time.time())), name, 600.0)  # type: ignore[misc]
+        until(lambda expr=expr: has_data(running.prometheus.instant(expr, time.time())), name, 600.0)  # type: ignore[misc]  # a default for the loop

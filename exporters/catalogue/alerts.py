@@ -22,6 +22,11 @@ _HUMAN: dict[Unit, str] = {
 _END = re.compile(r"[.:;](?=\s|$)")
 
 
+# After how long an alert that is `once` would be told again: the longest month. Alertmanager has to keep that it told
+# for longer: --data.retention.
+ONCE = "744h"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Alert:
     """A signal and one of its limits."""
@@ -38,6 +43,11 @@ class Alert:
     def anchor(self) -> str:
         """Where its runbook stands in docs/runbooks.md, and its uid in Grafana."""
         return "_".join(filter(None, (self.signal.name, self.limit.name.lower())))
+
+    @property
+    def once(self) -> bool:
+        """Whether it is told once, by itself: a budget is, in its period."""
+        return self.limit.dashboard == "agents-budgets"
 
     @property
     def breach(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporters.catalogue.alerts import Alert
+from exporters.catalogue.alerts import ONCE, Alert
 from grafana.alerting.rules import NOTIFY
 
 Json = dict[str, Any]
@@ -134,13 +134,10 @@ MUTE_TIMINGS = (
     MuteTiming(name="always", time_intervals=({"times": [{"start_time": "00:00", "end_time": "24:00"}]},)),
 )
 
-# The longest month: a budget is told of once in its period, and each is a message of its own.
-_ONCE = "744h"
-
 
 def policy(alerts: Iterable[Alert]) -> Policy:
     """Return the routes; critical and warning differ in channel, and in how often they are told again."""
-    budgets = "|".join(alert.name for alert in alerts if alert.limit.dashboard == "agents-budgets")
+    budgets = "|".join(alert.name for alert in alerts if alert.once)
     return Policy(
         receiver="slack-warning",
         routes=(
@@ -178,5 +175,5 @@ def _once(receiver: str, names: str, *matchers: tuple[str, str, str]) -> Route:
         receiver=receiver,
         object_matchers=(("alertname", "=~", names), *matchers),
         group_by=("...",),
-        repeat_interval=_ONCE,
+        repeat_interval=ONCE,
     )
