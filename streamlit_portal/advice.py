@@ -16,7 +16,7 @@ _WORSE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """What an agent's calls of a model were like: how many, which share failed, seconds, and USD a call."""
+    """What an agent's calls of a model were like: how many, which share failed, seconds of a good one, USD a call."""
 
     agent: str
     model: str
@@ -38,7 +38,7 @@ class Advice:
 def advise(uses: Iterable[Use]) -> Iterator[Advice]:
     """Yield for each agent and model the cheapest that did as well, the largest saving first.
 
-    As well is: not failing more often by more than chance, and the 95th percentile not slower by more
+    As well is: not failing more often by more than chance, and the 95th percentile of good calls not slower by more
     than a fifth. What the answers were worth is not known here.
     """
     enough = sorted((use for use in uses if use.calls >= LEAST_CALLS), key=lambda use: (use.agent, use.model))

@@ -29,9 +29,11 @@ _TITLES = {
 }
 _HOW = {
     "versions": "Each version beside the most used one of its agent. Failures by the test of two proportions, "
-    "durations by that of Mann and Whitney; what chance does in one pair of a hundred is taken for chance.",
+    "durations of good runs by that of Mann and Whitney; what chance does in one pair of a hundred is taken for "
+    "chance.",
     "models": f"By the same agent, with {advice.LEAST_CALLS} calls of each or more: a fifth cheaper, not failing more "
-    "often by more than chance, and not slower by more than a fifth. What the answers are worth is not known here.",
+    "often by more than chance, and good ones not slower by more than a fifth. What the answers are worth is not known "
+    "here.",
 }
 _NOTHING = {
     "versions": "No agent has two versions with runs in the time range.",
@@ -82,7 +84,7 @@ def _of_difference(one: versions.Difference) -> Cells:
         "Runs": f"{version.runs:,.0f} and {usual.runs:,.0f}",
         "Failed": f"{units.of(share, version.failed)} and {units.of(share, usual.failed)}",
         "Failures": one.failures,
-        "Duration p95": f"{units.of(seconds, version.p95)} and {units.of(seconds, usual.p95)}",
+        "Good run p95": f"{units.of(seconds, version.p95)} and {units.of(seconds, usual.p95)}",
         "Durations": one.durations,
     }
 
@@ -113,7 +115,7 @@ def _of_advice(one: advice.Advice, page: Page) -> Cells:
         "Saving a month": units.text(one.saving * _MONTH / page.scope.span.seconds, "currencyUSD", 2),
         "Per 1,000 calls": both(money, 1000 * dear.cost, 1000 * cheap.cost),
         "Failed": both(share, dear.failed, cheap.failed),
-        "Duration p95": both(seconds, dear.p95, cheap.p95),
+        "Good call p95": both(seconds, dear.p95, cheap.p95),
         "Calls": f"{dear.calls:,.0f} and {cheap.calls:,.0f}",
     }
 
@@ -137,7 +139,7 @@ def _numbers(signal: Signal, answer: Answer) -> Mapping[Who, float]:
 
 
 def _buckets(answer: Answer) -> Iterator[tuple[Who, tuple[float, ...]]]:
-    """Yield for each version how many runs were in each bucket, from the shortest on."""
+    """Yield for each version how many good runs were in each bucket, from the shortest on."""
     below: dict[Who, dict[float, float]] = {}
     for who, count in _numbers(_counted(SIGNALS["version_latency_p95"]), answer).items():
         below.setdefault(who[:-1], {})[float(who[-1])] = count

@@ -12,7 +12,7 @@ LEAST_RUNS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """The runs of one version of an agent: how many, which share failed, seconds, and how many in each bucket."""
+    """The runs of one version of an agent: how many, which share failed; p95 in seconds and buckets of good ones."""
 
     agent: str
     version: str
@@ -47,17 +47,18 @@ def differences(found: Iterable[Version]) -> Iterator[Difference]:
 
 def _failures(one: Version, usual: Version) -> str:
     chance = noise.of_shares(one.failed * one.runs, one.runs, usual.failed * usual.runs, usual.runs)
-    return _said(one, usual, chance, "Fails more" if one.failed > usual.failed else "Fails less")
+    return _said("runs", (one.runs, usual.runs), chance, "Fails more" if one.failed > usual.failed else "Fails less")
 
 
 def _durations(one: Version, usual: Version) -> str:
     chance = noise.of_durations(one.buckets, usual.buckets)
-    return _said(one, usual, chance, "Slower" if _place(one.buckets) > _place(usual.buckets) else "Faster")
+    good = sum(one.buckets), sum(usual.buckets)
+    return _said("good runs", good, chance, "Slower" if _place(one.buckets) > _place(usual.buckets) else "Faster")
 
 
-def _said(one: Version, usual: Version, chance: float, words: str) -> str:
-    if min(one.runs, usual.runs) < LEAST_RUNS:
-        return f"Fewer than {LEAST_RUNS} runs"
+def _said(what: str, counted: tuple[float, float], chance: float, words: str) -> str:
+    if min(counted) < LEAST_RUNS:
+        return f"Fewer than {LEAST_RUNS} {what}"
     return words if chance < noise.SIGNIFICANT else "May be chance"
 
 

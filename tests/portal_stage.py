@@ -54,7 +54,8 @@ def gains() -> Gains:
     ):
         name = {"gen_ai_agent_name": agent}
         add("agentgauge_runs_total", before, since, **name, outcome=outcome)
-        histogram("gen_ai_invoke_agent_duration_seconds", AGENT_SECONDS, 5.0, before, since, **name)
+        took, error = (5.0, {}) if outcome == "ok" else (60.0, {"error_type": "timeout"})
+        histogram("gen_ai_invoke_agent_duration_seconds", AGENT_SECONDS, took, before, since, **name, **error)
         histogram("gen_ai_invoke_agent_inference_calls", (1.0, 2.0, 4.0), 2.0, before, since, **name)
         histogram("agentgauge_run_cost_usd", USD, 0.01, before, since, **name, outcome=outcome)
     judged = {"gen_ai_evaluation_name": "helpful", "gen_ai_agent_name": "planner"}
@@ -68,7 +69,8 @@ def gains() -> Gains:
     ):
         name = {"gen_ai_request_model": model, "gen_ai_agent_name": "planner"}
         add("agentgauge_inference_calls_total", 4, since, **name, outcome=outcome)
-        histogram("gen_ai_client_inference_duration_seconds", SECONDS, 2.0, 4, since, **name)
+        error = {} if outcome == "ok" else {"error_type": "rate_limited"}
+        histogram("gen_ai_client_inference_duration_seconds", SECONDS, 2.0, 4, since, **name, **error)
         histogram("gen_ai_client_inference_operation_input_tokens", TOKENS, 1000.0, 4, since, **name)
     name = {"gen_ai_request_model": "claude-5", "gen_ai_agent_name": "planner"}
     add("agentgauge_inference_errors_total", 0, 1, **name, error_type="rate_limited")
@@ -87,7 +89,8 @@ def gains() -> Gains:
     ):
         name = {"gen_ai_tool_name": tool, "gen_ai_agent_name": "planner"}
         add("agentgauge_tool_calls_total", 1, since, **name, outcome=outcome)
-        histogram("gen_ai_execute_tool_duration_seconds", SECONDS, 0.5, 1, since, **name)
+        error = {} if outcome == "ok" else {"error_type": "connection"}
+        histogram("gen_ai_execute_tool_duration_seconds", SECONDS, 0.5, 1, since, **name, **error)
     add(
         "agentgauge_tool_errors_total",
         0,

@@ -372,11 +372,13 @@ def test_an_exporter_that_was_never_there_is_said_to_be_none():
 
 def test_exemplars_are_shown_on_latency_and_nowhere_else():
     shown = {one["title"] for _, one in PANELS for target in one["targets"] if target["exemplar"]}
-    assert shown == {"Run duration", "Model call duration", "Tool call duration"}
+    good = {"Good run duration", "Good model call duration", "Good tool call duration"}
+    failed = {f"Failed {what} duration, p95 by type of error" for what in ("run", "model call", "tool call")}
+    assert shown == good | failed
 
 
 def test_a_heatmap_takes_the_buckets_by_their_bounds():
-    one = panel("agents-overview", "Run duration, all runs")
+    one = panel("agents-overview", "Good runs by duration")
     (target,) = one["targets"]
     assert (one["type"], target["format"], target["legendFormat"]) == ("heatmap", "heatmap", "{{le}}")
     assert one["options"]["calculate"] is False
@@ -454,7 +456,7 @@ def test_a_count_is_written_out_and_money_has_its_decimals():
 
 
 def test_series_have_the_colours_of_their_meaning():
-    overrides = panel("agents-overview", "Run duration")["fieldConfig"]["overrides"]
+    overrides = panel("agents-overview", "Good run duration")["fieldConfig"]["overrides"]
     assert {one["matcher"]["options"]: one["properties"][0]["value"]["fixedColor"] for one in overrides} == {
         "p50": "light-blue",
         "p95": "blue",
@@ -482,7 +484,7 @@ def test_a_table_merges_its_columns_on_the_label():
         "gen_ai_agent_name": "Agent",
         "Value #A": "Runs",
         "Value #B": "Failed",
-        "Value #C": "Duration p95",
+        "Value #C": "Good run p95",
         "Value #D": "Calls per run",
         "Value #E": "Tools per run",
         "Value #F": "Tokens",
@@ -534,7 +536,7 @@ def test_a_scatter_has_a_series_for_each_model_by_its_three_numbers():
     assert one["type"] == "xychart"
     (series,) = one["options"]["series"]
     assert {axis: field["matcher"]["options"] for axis, field in series.items()} == {
-        "x": "Duration p95",
+        "x": "Good call p95",
         "y": "Cost per 1,000 calls",
         "size": "Calls",
     }
@@ -546,7 +548,7 @@ def test_a_scatter_has_a_series_for_each_model_by_its_three_numbers():
     ]
     assert one["transformations"][3]["options"]["fields"] == ["Model"]
     assert override(one, "Cost per 1,000 calls")["displayName"] == "${__field.labels.Model}"
-    assert override(one, "Duration p95")["unit"] == "s"
+    assert override(one, "Good call p95")["unit"] == "s"
 
 
 def test_a_table_of_two_labels_links_both():

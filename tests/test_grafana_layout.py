@@ -20,7 +20,7 @@ CARDS = {signal.title for signal in SIGNALS.values() if signal.view == "stat"}
 # where it is not below that, plus one. Links into Grafana name panels by these.
 IDS = {
     ("agents-overview", "Runs"): 3832609,  # runs: 2151316255
-    ("agents-overview", "Run duration"): 1868170201,  # run_latency: 1868170200
+    ("agents-overview", "Good run duration"): 1868170201,  # run_latency: 1868170200
     ("agents-agents", "Agents in the time range"): 720070421,  # agents_table: 720070420
     ("agents-agents", "Where"): 93908263,  # row Where: 93908262
 }
@@ -110,7 +110,7 @@ def test_the_first_line_of_every_board_about_agents_is_in_one_order():
     assert [(one["title"], one["gridPos"]["x"]) for one in cards] == [
         ("Runs", 0),
         ("Failed runs", 3),
-        ("Run duration, p95", 6),
+        ("Good run duration, p95", 6),
         ("Tokens", 9),
         ("Spend", 12),
         ("Input from cache", 15),

@@ -150,7 +150,7 @@ def test_the_overview_shows_the_numbers_that_were_put_in(drawing: str, open_page
     assert {title: shown for title, (shown, _) in cards(page)[1].items()} == {
         "Runs": "2.88 K",
         "Failed runs": "20.0%",
-        "Run duration, p95": "6.24 s",
+        "Good run duration, p95": "6.24 s",
         "Tokens": "6.3 Mil",
         "Spend": "$28.80",
         "Spend today": "$12.50",

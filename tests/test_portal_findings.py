@@ -119,8 +119,9 @@ def test_a_version_stands_beside_the_one_that_is_used_most() -> None:
 
 
 def test_few_runs_say_nothing_and_one_version_is_compared_with_none() -> None:
-    few = "Fewer than 30 runs"
-    assert said(version("1", 1000, 0.0, 1000, 0), version("2", 29, 1.0, 0, 29)) == [("2", "1", few, few)]
+    usual, few = version("1", 1000, 0.0, 1000, 0), ("Fewer than 30 runs", "Fewer than 30 good runs")
+    assert said(usual, version("2", 29, 0.0, 0, 29)) == [("2", "1", *few)]
+    assert said(usual, version("2", 100, 0.75, 0, 25)) == [("2", "1", "Fails more", few[1])]
     assert said(version("1", 1000, 0.0, 1000, 0)) == []
 
 

@@ -1,5 +1,6 @@
 """What signals say of series whose numbers are known, as Prometheus evaluates them."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ import yaml
 
 from exporters.catalogue.metrics import labels_by_series
 from exporters.catalogue.model import fill
+from exporters.catalogue.records import RECORDS
 from exporters.catalogue.signals import SIGNALS
+
+# What takes a while: the word in signals' names, and that in the family's.
+_TAKES = {"run": "invoke_agent", "inference": "client_inference", "tool": "execute_tool"}
 
 Said = dict[tuple[tuple[str, str], ...], float]
 
@@ -73,6 +78,59 @@ def test_the_failures_of_few_runs_are_not_compared(every: int, said: Said, tmp_p
         'agentgauge_runs_total{gen_ai_agent_name="a",outcome="error"}': bad,
     }
     assert told(tmp_path, series, "agent_error_change", "1h", "3h", said) == ""
+
+
+@pytest.mark.parametrize(("good", "said"), [(30, {of(gen_ai_agent_name="a"): 20.0}), (15, {})])
+def test_durations_are_compared_where_there_are_enough_of_what_succeeded(good: int, said: Said, tmp_path: Path) -> None:
+    """Good runs take 20 to 40 s in the second hour, 40 to 60 s in the third; sixty an hour fail within 20 s."""
+    runs, took = "agentgauge_runs_total", "gen_ai_invoke_agent_duration_seconds_bucket"
+    hours = f"0x60 0x58 {good} {good}x58 {2 * good}"
+    series = {
+        f'{runs}{{gen_ai_agent_name="a",outcome="ok"}}': hours,
+        f'{runs}{{gen_ai_agent_name="a",outcome="error"}}': "0+1x180",
+        f'{took}{{gen_ai_agent_name="a",error_type="authentication",le="20"}}': "0+1x180",
+        f'{took}{{gen_ai_agent_name="a",error_type="authentication",le="+Inf"}}': "0+1x180",
+        f'{took}{{gen_ai_agent_name="a",le="20"}}': "0x180",
+        f'{took}{{gen_ai_agent_name="a",le="40"}}': f"0x60 0x58 {good} {good}x58 {good}",
+        f'{took}{{gen_ai_agent_name="a",le="60"}}': hours,
+        f'{took}{{gen_ai_agent_name="a",le="+Inf"}}': hours,
+    }
+    assert told(tmp_path, series, "agent_latency_change", "1h", "3h", said) == ""
+
+
+# Each minute a good call takes 20 to 40 s, one fails after 40 to 60 s, and one waits for 60 to 80 s in vain.
+TOOK = {
+    f'{took}{{{labels}le="{le}"}}': f"0+{count}x20"
+    for took in (f"gen_ai_{of_what}_duration_seconds_bucket" for of_what in _TAKES.values())
+    for labels, within in (
+        ("", 40),
+        ('error_type="timeout",', 80),
+        ('error_type="server_error",', 60),
+    )
+    for le in ("20", "40", "60", "80", "+Inf")
+    for count in (int(float(le) >= within),)
+}
+
+
+@pytest.mark.parametrize("what", _TAKES)
+def test_how_long_it_takes_is_asked_of_what_succeeded_and_of_what_failed_apart(what: str, tmp_path: Path) -> None:
+    """Of what is within a bucket of 20 s, the 95th percentile is 19 s above its lower bound."""
+    assert told(tmp_path, TOOK, f"{what}_latency_p95", "10m", "20m", {(): 39.0}) == ""
+    failed = {of(error_type="timeout"): 79.0, of(error_type="server_error"): 59.0}
+    assert told(tmp_path, TOOK, f"{what}_error_latency_by_type", "10m", "20m", failed) == ""
+
+
+def test_no_duration_is_asked_of_what_succeeded_and_what_failed_together() -> None:
+    asked = re.compile(rf"gen_ai_(?:{'|'.join(_TAKES.values())})_duration_seconds_(?:bucket|sum|count){{([^}}]*)}}")
+    exprs = {
+        **{signal.name: [signal.expr, *(limit.when for limit in signal.limits)] for signal in SIGNALS.values()},
+        **{record.name: [record.expr] for record in RECORDS},
+    }
+    found = {name: [inside for one in each for inside in asked.findall(one)] for name, each in exprs.items()}
+    assert sum(map(len, found.values())) > 40
+    mixed = {name for name, each in found.items() if not all(re.match('error_type!?="",?', inside) for inside in each)}
+    # The time that agents spent in a tool is also what they waited for in vain.
+    assert mixed == {"tool_column_time"}
 
 
 def test_a_period_stands_beside_the_one_before_it(tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ exemplars carry the trace id of one span in each bucket.
 sum by (gen_ai_request_model) (rate(agentgauge_inference_calls_total{outcome="error"}[5m]))
   / sum by (gen_ai_request_model) (rate(agentgauge_inference_calls_total[5m]))
 
-# 95 of 100 model calls were faster than this
-histogram_quantile(0.95, sum by (le) (rate(gen_ai_client_inference_duration_seconds_bucket[5m])))
+# 95 of 100 model calls that succeeded were faster than this
+histogram_quantile(0.95, sum by (le) (rate(gen_ai_client_inference_duration_seconds_bucket{error_type=""}[5m])))
 ```
 """
 

@@ -14,6 +14,10 @@ ERRORS = Dashboard(
             entries=("run_error_ratio_by_agent", "inference_error_ratio_by_model", "tool_error_ratio_by_tool"),
         ),
         Row(title="Why", entries=("run_errors_by_type", "inference_errors_by_type", "tool_errors_by_type")),
+        Row(
+            title="How long it took",
+            entries=("run_error_latency_by_type", "inference_error_latency_by_type", "tool_error_latency_by_type"),
+        ),
         Row(title="Models", entries=("inference_errors_by_model", "inference_latency_by_model")),
     ),
 )

@@ -68,7 +68,9 @@ def _nameless(signal: Signal, label: str) -> str:
 def _has_exemplars(signal: Signal) -> bool:
     """Dots of single traces belong on quantiles: elsewhere they hide the lines."""
     known = [_SERIES_OF[series] for series in Query.of(signal.expr).series if series in _SERIES_OF]
-    return signal.by == ("stat",) and signal.unit == "s" and any(metric.exemplars for metric in known)
+    return (
+        signal.by in (("stat",), ("error_type",)) and signal.unit == "s" and any(metric.exemplars for metric in known)
+    )
 
 
 def steps(limits: Sequence[Limit]) -> list[Json]:

@@ -52,7 +52,7 @@ ERRORS = Measure(
 LATENCY = Measure(
     metric=_SECONDS,
     operation="mean1h",
-    what="Mean duration in seconds of the last hour's runs",
+    what="Mean duration in seconds of the last hour's good runs",
     least=0.5,
     parts=(f"{_SECONDS}:sum_increase1h", f"{_SECONDS}:count_increase1h"),
 )
@@ -76,8 +76,12 @@ _SUMS = (
         "Runs that failed in the last hour",
         ('agentgauge_runs_total{outcome="error"}',),
     ),
-    (f"{_SECONDS}:sum_increase1h", "Seconds that the runs of the last hour took", (f"{_SECONDS}_sum",)),
-    (f"{_SECONDS}:count_increase1h", "Runs of the last hour with a duration", (f"{_SECONDS}_count",)),
+    (
+        f"{_SECONDS}:sum_increase1h",
+        "Seconds that the good runs of the last hour took",
+        (f'{_SECONDS}_sum{{error_type=""}}',),
+    ),
+    (f"{_SECONDS}:count_increase1h", "Good runs of the last hour", (f'{_SECONDS}_count{{error_type=""}}',)),
 )
 
 

@@ -70,10 +70,10 @@ _WORDS = (
     _Words(
         name="latency",
         measure=LATENCY,
-        title="Run duration of the hour",
+        title="Good run duration of the hour",
         unit="s",
         decimals=None,
-        many="Run duration",
+        many="Good run duration",
         more=2.0,
         enough=(("gen_ai_invoke_agent_duration_seconds:count_increase1h", 10),),
         do="Compare the durations of model calls and of tool calls with other days: the slower one is the cause. If neither "
@@ -128,7 +128,7 @@ def _far_in_total(words: _Words) -> str:
 def _limit(words: _Words, whose: str, when: str) -> Limit:
     return Limit(
         says=f"{words.many} of {whose} is far above what is usual at this hour.",
-        headline=f"{words.many} {{}} deviations above the usual",
+        headline=f"{words.many} {{}} deviations above usual",
         dashboard=_BOARD,
         above=_ANOMALY,
         hold="15m",

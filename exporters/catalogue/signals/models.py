@@ -9,7 +9,7 @@ _CALLS = "sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_tot
 _SPEND = "sum by (gen_ai_request_model) (increase(agentgauge_cost_usd_total{$where}[$window]))"
 _P95 = (
     "histogram_quantile(0.95, sum by (gen_ai_request_model, le) "
-    "(increase(gen_ai_client_inference_duration_seconds_bucket{$where}[$window])))"
+    '(increase(gen_ai_client_inference_duration_seconds_bucket{error_type="",$where}[$window])))'
 )
 # What has a cost has a place in the plane.
 _IN_THE_PLANE = "\nor ".join(
@@ -43,52 +43,53 @@ INFERENCE = (
     ),
     Signal(
         name="inference_latency_p95",
-        title="Call duration, p95",
+        title="Good call duration, p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (le) "
-        "(increase(gen_ai_client_inference_duration_seconds_bucket{$where}[$window])))",
-        means="95 of 100 model calls were faster than this.",
+        '(increase(gen_ai_client_inference_duration_seconds_bucket{error_type="",$where}[$window])))',
+        means="95 of 100 model calls that succeeded were faster than this.",
         view="stat",
         over="range",
         better="lower",
     ),
     Signal(
         name="inference_latency",
-        title="Model call duration",
+        title="Good model call duration",
         unit="s",
-        expr=quantiles("gen_ai_client_inference_duration_seconds"),
-        means="How long model calls take: median, 95th and 99th percentile, and mean. Retries count as calls.",
+        expr=quantiles("gen_ai_client_inference_duration_seconds", 'error_type="",'),
+        means="How long model calls that succeed take: median, 95th and 99th percentile, and mean. Retries count as calls.",
         by=("stat",),
         colours=QUANTILES,
     ),
     Signal(
         name="inference_latency_heatmap",
-        title="Model call duration, all calls",
+        title="Good model calls by duration",
         unit="s",
-        expr="sum by (le) (increase(gen_ai_client_inference_duration_seconds_bucket{$where}[$window]))",
-        means="How many model calls took how long. Two bands mean two kinds of calls, which a percentile hides.",
+        expr='sum by (le) (increase(gen_ai_client_inference_duration_seconds_bucket{error_type="",$where}[$window]))',
+        means="How many model calls that succeeded took how long. Two bands mean two kinds of calls, which a percentile hides.",
         by=("le",),
         view="heatmap",
     ),
     Signal(
         name="inference_latency_by_model",
-        title="Model call duration, p95 by model",
+        title="Good model call duration, p95 by model",
         unit="s",
         expr="topk(10, histogram_quantile(0.95, sum by (gen_ai_request_model, le) "
-        "(rate(gen_ai_client_inference_duration_seconds_bucket{$where}[$window]))))",
-        means="95 of 100 calls of each model were faster than this; the ten slowest models.",
+        '(rate(gen_ai_client_inference_duration_seconds_bucket{error_type="",$where}[$window]))))',
+        means="Of each model's calls that succeeded, 95 of 100 were faster than this; the ten slowest models.",
         by=("gen_ai_request_model",),
         better="lower",
         record="model:gen_ai_client_inference_duration_seconds:p95_rate5m",
         limits=(
             Limit(
                 says="A model answers too slowly.",
-                headline="Model calls take {} (p95)",
+                headline="Good model calls take {} (p95)",
                 dashboard="agents-models",
                 above=60.0,
                 window="15m",
                 hold="10m",
-                when="sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
+                when="sum by (gen_ai_request_model) "
+                '(increase(agentgauge_inference_calls_total{outcome="ok",$where}[$window])) >= 10',
                 do="Compare the models: one slow model means its provider, so switch traffic or lower its "
                 "output limit; all slow means our network or a proxy.",
             ),
@@ -99,11 +100,11 @@ INFERENCE = (
         title="Answered within, by model",
         unit="percentunit",
         expr="sum by (gen_ai_request_model, le) "
-        f'(increase(gen_ai_client_inference_duration_seconds_bucket{{le=~"{"|".join(_WITHIN)}",$where}}[$window]))'
+        f'(increase(gen_ai_client_inference_duration_seconds_bucket{{error_type="",le=~"{"|".join(_WITHIN)}",$where}}[$window]))'
         "\n/ ignoring (le) group_left () (sum by (gen_ai_request_model) "
-        "(increase(gen_ai_client_inference_duration_seconds_count{$where}[$window])) > 0)",
-        means="Which share of each model's calls was over within so many seconds, failed ones too: how their durations "
-        "are distributed, side by side.",
+        '(increase(gen_ai_client_inference_duration_seconds_count{error_type="",$where}[$window])) > 0)',
+        means="Which share of each model's good calls was answered within so many seconds: how their durations are "
+        "distributed, side by side.",
         by=("gen_ai_request_model", "le"),
         view="matrix",
         over="range",
@@ -140,14 +141,14 @@ INFERENCE = (
         title="Cost against duration by model",
         unit="currencyUSD",
         expr=_IN_THE_PLANE,
-        means="Each model by the 95th percentile of its calls' durations in seconds, by what 1,000 of its calls cost, and as "
-        "large as it has calls: the best are low and on the left. Models without a price are left out.",
+        means="Each model by the 95th percentile of its good calls' durations in seconds, by what 1,000 of its calls cost, "
+        "and as large as it has calls: the best are low and on the left. Models without a price are left out.",
         by=("gen_ai_request_model", "stat"),
         view="scatter",
         over="range",
         decimals=2,
         empty="Unknown",
-        columns=(("duration", "Duration p95"), ("cost", "Cost per 1,000 calls"), ("calls", "Calls")),
+        columns=(("duration", "Good call p95"), ("cost", "Cost per 1,000 calls"), ("calls", "Calls")),
     ),
     Signal(
         name="calls_by_model",
@@ -195,6 +196,17 @@ INFERENCE = (
         empty="No errors",
     ),
     Signal(
+        name="inference_error_latency_by_type",
+        title="Failed model call duration, p95 by type of error",
+        unit="s",
+        expr="histogram_quantile(0.95, sum by (error_type, le) "
+        '(rate(gen_ai_client_inference_duration_seconds_bucket{error_type!="",$where}[$window])))',
+        means="Of the model calls that failed, 95 of 100 were over sooner than this, by type of error. Calls that were never "
+        "answered have no duration.",
+        by=("error_type",),
+        empty="No errors",
+    ),
+    Signal(
         name="inference_errors_by_model",
         title="Failed model calls per hour by model",
         unit="short",
@@ -234,11 +246,11 @@ MODEL_COLUMNS = (
     ),
     Signal(
         name="model_latency_p95",
-        title="Duration p95",
+        title="Good call p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (gen_ai_request_model, le) "
-        "(increase(gen_ai_client_inference_duration_seconds_bucket{$where}[$window])))",
-        means="95 of 100 calls were faster than this.",
+        '(increase(gen_ai_client_inference_duration_seconds_bucket{error_type="",$where}[$window])))',
+        means="95 of 100 calls that succeeded were faster than this.",
         by=("gen_ai_request_model",),
         view="column",
         over="range",
@@ -285,10 +297,10 @@ MODEL_COLUMNS = (
     ),
     Signal(
         name="model_latency_p50",
-        title="Duration p50",
+        title="Good call p50",
         unit="s",
         expr=_P95.replace("0.95", "0.5"),
-        means="Half of the calls were faster than this.",
+        means="Half of the calls that succeeded were faster than this.",
         by=("gen_ai_request_model",),
         view="column",
         over="range",

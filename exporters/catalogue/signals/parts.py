@@ -42,12 +42,16 @@ def risen(expr: str) -> str:
     return f"{changed(expr)}\nor ({expr})\nor 0 - ({before(expr)})"
 
 
-def quantiles(histogram: str) -> str:
-    """Return one expression with p50, p95, p99 and the mean of a histogram, told apart by `stat`."""
-    buckets = f"sum by (le) (rate({histogram}_bucket{{$where}}[$window]))"
+def quantiles(histogram: str, matcher: str = "") -> str:
+    """Return one expression with p50, p95, p99 and the mean of a histogram, told apart by `stat`.
+
+    `matcher` stands before `$where`, and ends with a comma.
+    """
+    buckets = f"sum by (le) (rate({histogram}_bucket{{{matcher}$where}}[$window]))"
     parts = [
         f'label_replace(histogram_quantile({q}, {buckets}), "stat", "{stat}", "", "")'
         for q, stat in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
     ]
-    mean = f"sum(rate({histogram}_sum{{$where}}[$window])) / (sum(rate({histogram}_count{{$where}}[$window])) > 0)"
+    total, count = (f"sum(rate({histogram}_{part}{{{matcher}$where}}[$window]))" for part in ("sum", "count"))
+    mean = f"{total} / ({count} > 0)"
     return "\nor ".join([*parts, f'label_replace({mean}, "stat", "mean", "", "")'])

@@ -20,7 +20,7 @@ def _in_two(expr: str, counter: str) -> str:
 
 
 def _latency(quantile: float) -> str:
-    buckets = "sum by (le) (increase(gen_ai_invoke_agent_duration_seconds_bucket{$where}[$window]))"
+    buckets = 'sum by (le) (increase(gen_ai_invoke_agent_duration_seconds_bucket{error_type="",$where}[$window]))'
     return f"histogram_quantile({quantile:g}, {buckets})"
 
 
@@ -56,9 +56,20 @@ PERIOD_COLUMNS = (
         means="Share of the runs that ended well.",
         decimals=1,
     ),
-    _column("period_latency_p50", "Run p50", "s", _P50, of=_OF_RUNS, means="Half of the runs were faster than this."),
-    _column("period_latency_p95", "Run p95", "s", _P95, of=_OF_RUNS, means="95 of 100 runs were faster than this."),
-    _column("period_latency_p99", "Run p99", "s", _P99, of=_OF_RUNS, means="99 of 100 runs were faster than this."),
+    _column(
+        "period_latency_p50",
+        "Good run p50",
+        "s",
+        _P50,
+        of=_OF_RUNS,
+        means="Half of the good runs were faster than this.",
+    ),
+    _column(
+        "period_latency_p95", "Good run p95", "s", _P95, of=_OF_RUNS, means="95 of 100 good runs were faster than this."
+    ),
+    _column(
+        "period_latency_p99", "Good run p99", "s", _P99, of=_OF_RUNS, means="99 of 100 good runs were faster than this."
+    ),
     _column("period_tokens", "Tokens", "short", _TOKENS, of=_OF_CALLS, means="Tokens of model calls.", decimals=1),
     _column("period_spend", "Spend", "currencyUSD", _SPEND, of=_OF_CALLS, means="Cost of priced calls.", decimals=2),
 )
@@ -72,9 +83,14 @@ def _of(label: str, word: str, what: str, total: str, latency: str) -> tuple[Sig
     count = f"sum by ({label}) (increase({total}{{$where}}[$window]))"
     failed = f'sum by ({label}) (increase({total}{{outcome="error",$where}}[$window]))'
     spend = f"sum by ({label}) (increase(agentgauge_cost_usd_total{{$where}}[$window]))"
-    slow = f"histogram_quantile(0.95, sum by ({label}, le) (increase({latency}_bucket{{$where}}[$window])))"
-    enough = f"\nand on ({label}) ({count} >= {_ENOUGH} and {before(count)} >= {_ENOUGH})\n{known_before(total)}"
-    seldom = f"Only with {_ENOUGH} {what} in each."
+    good = f'sum by ({label}) (increase({total}{{outcome="ok",$where}}[$window]))'
+    buckets = f'sum by ({label}, le) (increase({latency}_bucket{{error_type="",$where}}[$window]))'
+    slow = f"histogram_quantile(0.95, {buckets})"
+
+    def enough(counted: str) -> str:
+        two = f"{counted} >= {_ENOUGH} and {before(counted)} >= {_ENOUGH}"
+        return f"\nand on ({label}) ({two})\n{known_before(total)}"
+
     return (
         Signal(
             name=f"{word}_spend_change",
@@ -94,8 +110,9 @@ def _of(label: str, word: str, what: str, total: str, latency: str) -> tuple[Sig
             name=f"{word}_error_change",
             title="Failed change",
             unit="percentunit",
-            expr=f"({changed(f'{failed} / ({count} > 0)')}){enough}",
-            means=f"By how many points the share of failures is above that of the period before. {seldom}",
+            expr=f"({changed(f'{failed} / ({count} > 0)')}){enough(count)}",
+            means="By how many points the share of failures is above that of the period before. "
+            f"Only with {_ENOUGH} {what} in each.",
             by=(label,),
             view="column",
             over="range",
@@ -108,8 +125,9 @@ def _of(label: str, word: str, what: str, total: str, latency: str) -> tuple[Sig
             name=f"{word}_latency_change",
             title="p95 change",
             unit="s",
-            expr=f"({changed(slow)}){enough}",
-            means=f"By how much the 95th percentile is above that of the period before. {seldom}",
+            expr=f"({changed(slow)}){enough(good)}",
+            means=f"By how much the 95th percentile of good {what} is above that of the period before. "
+            f"Only with {_ENOUGH} of them in each.",
             by=(label,),
             view="column",
             over="range",

@@ -29,30 +29,30 @@ RUNS = (
     ),
     Signal(
         name="run_latency",
-        title="Run duration",
+        title="Good run duration",
         unit="s",
-        expr=quantiles("gen_ai_invoke_agent_duration_seconds"),
-        means="How long agent runs take from the question to the answer: median, 95th and 99th percentile, "
-        "and mean. Abandoned runs have no duration and are left out.",
+        expr=quantiles("gen_ai_invoke_agent_duration_seconds", 'error_type="",'),
+        means="How long agent runs that succeed take from the question to the answer: median, 95th and 99th "
+        "percentile, and mean.",
         by=("stat",),
         colours=QUANTILES,
     ),
     Signal(
         name="run_latency_heatmap",
-        title="Run duration, all runs",
+        title="Good runs by duration",
         unit="s",
-        expr="sum by (le) (increase(gen_ai_invoke_agent_duration_seconds_bucket{$where}[$window]))",
-        means="How many agent runs took how long. Two bands mean two kinds of runs, which a percentile hides.",
+        expr='sum by (le) (increase(gen_ai_invoke_agent_duration_seconds_bucket{error_type="",$where}[$window]))',
+        means="How many agent runs that succeeded took how long. Two bands mean two kinds of runs, which a percentile hides.",
         by=("le",),
         view="heatmap",
     ),
     Signal(
         name="run_latency_p95",
-        title="Run duration, p95",
+        title="Good run duration, p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (le) "
-        "(increase(gen_ai_invoke_agent_duration_seconds_bucket{$where}[$window])))",
-        means="95 of 100 agent runs were faster than this. Abandoned runs have no duration and are left out.",
+        '(increase(gen_ai_invoke_agent_duration_seconds_bucket{error_type="",$where}[$window])))',
+        means="95 of 100 agent runs that succeeded were faster than this.",
         view="stat",
         over="range",
         better="lower",
@@ -109,6 +109,17 @@ RUNS = (
         "went away or the process died.",
         by=("error_type",),
         view="stacked",
+        empty="No errors",
+    ),
+    Signal(
+        name="run_error_latency_by_type",
+        title="Failed run duration, p95 by type of error",
+        unit="s",
+        expr="histogram_quantile(0.95, sum by (error_type, le) "
+        '(rate(gen_ai_invoke_agent_duration_seconds_bucket{error_type!="",$where}[$window])))',
+        means="Of the agent runs that failed, 95 of 100 were over sooner than this, by type of error: a timeout keeps people "
+        "waiting, a refusal does not. 'abandoned' runs have no duration.",
+        by=("error_type",),
         empty="No errors",
     ),
     Signal(
@@ -198,11 +209,11 @@ AGENT_COLUMNS = (
     ),
     Signal(
         name="agent_latency_p95",
-        title="Duration p95",
+        title="Good run p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (gen_ai_agent_name, le) "
-        "(increase(gen_ai_invoke_agent_duration_seconds_bucket{$where}[$window])))",
-        means="95 of 100 runs were faster than this.",
+        '(increase(gen_ai_invoke_agent_duration_seconds_bucket{error_type="",$where}[$window])))',
+        means="95 of 100 runs that succeeded were faster than this.",
         by=("gen_ai_agent_name",),
         view="column",
         over="range",
