@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from yaml import Node
 
 T = TypeVar("T")
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int, int]
 
 log = logging.getLogger("agentgauge")
 
@@ -40,6 +40,8 @@ class Declaration(Generic[T]):
             return
         self._stamp = stamp
         try:
+            if stamp is not None and stamp[-1] == 0:
+                raise SourceError(f"{self._path}: replaced outside of this container; restart the exporter to read it")
             self.value = self._read(self._path)
         except SourceError as error:
             self.problem = str(error)
@@ -50,12 +52,16 @@ class Declaration(Generic[T]):
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """Tell one version of a file from the next, also where it was replaced; None when there is none."""
+    """Tell one version of a file from the next, also where it was replaced; None when there is none.
+
+    The last is how many names the file has. None is left where it is mounted into a container by itself, which goes
+    on seeing it, and somebody has put another in its place, as most editors do.
+    """
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_nlink
 
 
 def read_entries(path: Path, *, under: str, help_page: str) -> list[Any]:

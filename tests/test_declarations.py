@@ -47,6 +47,18 @@ def test_a_file_that_is_replaced_by_one_of_the_same_size_and_date_is_another(pat
     assert kept.value == ["c", "d"]
 
 
+def test_a_file_that_only_who_holds_it_still_sees_is_told_of_as_replaced(path):
+    """As a file that is mounted into a container, where somebody puts another into its place outside."""
+    with path.open() as held:
+        kept = Declaration(Path(f"/proc/self/fd/{held.fileno()}"), names)
+        other = path.with_name("other.yml")
+        other.write_text("names: [c]\n")
+        other.replace(path)
+        kept.refresh()
+    assert kept.value == ["a", "b"]
+    assert kept.problem.endswith(": replaced outside of this container; restart the exporter to read it")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -23,21 +23,24 @@ DOCKERFILES = {
     "exporter": CHECKOUT / "exporters" / "Dockerfile",
     "portal": CHECKOUT / "streamlit_portal" / "Dockerfile",
 }
+EXAMPLES = re.findall(r"^(\w+)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE)
 SECRETS = {"GRAFANA_ADMIN_PASSWORD": "x" * 32, "GRAFANA_SECRET_KEY": "y" * 32}
 
 
 def older(file: Path, env: dict[str, str]) -> str:
-    """The same file for docker-compose 1.29, which knows neither a project's name nor optional dependencies,
-    nor what stands for a variable that is set, nor one variable in the default of another."""
-    text = re.sub(r"^name:.*$|, required: false", "", file.read_text(), flags=re.MULTILINE)
-    text = re.sub(r"\$\{(\w+):\+(\w+)\}", lambda found: found[2] if env.get(found[1]) else "", text)
+    """The same file for docker-compose 1.29, which knows neither a project's name nor optional dependencies
+    nor how to refuse what is not there, nor what stands for a variable that is set, nor one variable in the
+    default of another."""
+    text = re.sub(r"^name:.*$|, required: false|^  bind: .*$", "", file.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"\$\{(\w+):\+([^{}]+)\}", lambda found: found[2] if env.get(found[1]) else "", text)
     return re.sub(r"\$\{(\w+):-([^{}]*\$\{[^{}]*\})\}", lambda found: env.get(found[1]) or found[2], text)
 
 
 def resolve(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Let the Compose of this machine resolve docker-compose.yml, or skip."""
-    env = {"PATH": os.environ["PATH"], **env}
-    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0:
+    # Compose may be a plugin of whoever runs this.
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_CONFIG") if name in os.environ} | env
+    if subprocess.run(["docker", "compose", "version"], env=env, capture_output=True, check=False).returncode == 0:
         command, text = ["docker", "compose"], FILE.read_text()
     elif shutil.which("docker-compose"):
         command, text = ["docker-compose"], older(FILE, env)
@@ -46,6 +49,19 @@ def resolve(folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[st
     (folder / "docker-compose.yml").write_text(text)
     command += ["--profile", "demo", "config"]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def exporter_of(folder: Path, env: dict[str, str]) -> dict[str, Any]:
+    """The exporter as Compose resolves it."""
+    resolved = resolve(folder, SECRETS | env)
+    assert resolved.returncode == 0, resolved.stderr
+    return dict(yaml.safe_load(resolved.stdout)["services"]["exporter"])
+
+
+def mounted(service: dict[str, Any]) -> dict[str, str]:
+    """The files of this machine that a service has: target -> source."""
+    binds = [volume for volume in service["volumes"] if isinstance(volume, dict) and volume["type"] == "bind"]
+    return {volume["target"]: volume["source"] for volume in binds if volume["source"] != "/dev/null"}
 
 
 # The file
@@ -116,10 +132,41 @@ def test_ports_are_published_on_this_machine_only(name: str) -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_what_is_mounted_from_the_checkout_is_there_and_read_only(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):
-        if volume.startswith("."):
+        if isinstance(volume, dict):
+            assert volume["read_only"] is True
+            assert volume["bind"] == {"create_host_path": False}, "a name mistyped must not become a folder of root's"
+            source = re.fullmatch(r"\$\{\w+:-(.+)\}", volume["source"])
+            assert source and (CHECKOUT / source[1]).exists()
+        elif volume.startswith("."):
             source, _, mode = volume.split(":")
             assert mode == "ro"
             assert (CHECKOUT / source).exists()
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker")
+def test_files_that_are_set_are_mounted_where_they_are(tmp_path: Path) -> None:
+    files = {
+        "AGENTGAUGE_PRICES": "/srv/prices.yml",
+        "AGENTGAUGE_LITELLM_PRICES": "/srv/litellm.json",
+        "AGENTGAUGE_BUDGETS": "/srv/budgets.yml",
+        "AGENTGAUGE_OBJECTIVES": "/srv/objectives.yml",
+    }
+    assert set(files) == {name for name in EXAMPLES if re.search("PRICES|BUDGETS|OBJECTIVES", name)}
+    for profile in ("", "demo"):
+        exporter = exporter_of(tmp_path, {**files, "COMPOSE_PROFILES": profile})
+        assert {name: exporter["environment"][name] for name in files} == files
+        assert mounted(exporter) == {path: path for path in files.values()}
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker")
+def test_the_demo_has_budgets_and_objectives_of_its_own(tmp_path: Path) -> None:
+    exporter = exporter_of(tmp_path, {"COMPOSE_PROFILES": "demo"})
+    objectives = "/etc/agentgauge/demo-objectives.yml"
+    assert exporter["environment"]["AGENTGAUGE_BUDGETS"] in SERVICES["demo-past"]["command"]
+    assert exporter["environment"]["AGENTGAUGE_OBJECTIVES"] == objectives
+    assert mounted(exporter)[objectives] == str(tmp_path / "exporters" / "demo" / "objectives.yml")
+    for name in ("AGENTGAUGE_BUDGETS", "AGENTGAUGE_OBJECTIVES"):
+        assert not exporter_of(tmp_path, {})["environment"][name]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -211,6 +258,7 @@ def test_images_carry_the_version_of_the_package() -> None:
 DOCKER = """\
 #!/bin/sh
 echo "$@" >> "$CALLS"
+env > "$CALLS.env"
 case "$*" in
     info) exit "${INFO:-0}";;
     "compose version --short") echo "${VERSION:-2.39.4}";;
@@ -230,6 +278,12 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(docker.parent), prepend=os.pathsep)
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
     return tmp_path / "calls"
+
+
+def environment_of(calls: Path) -> dict[str, str]:
+    """What the last call of `docker` was told."""
+    lines = calls.with_suffix(".env").read_text().splitlines()
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
 def told(tmp_path: Path, **more: str) -> Settings:
@@ -289,14 +343,12 @@ def test_a_database_is_mounted_with_its_folder_and_a_receiver_listens_for_the_ou
     (tmp_path / "db").mkdir()
     (tmp_path / "db" / "msgtrace.db").touch()
     given = f"msgtrace://{tmp_path}/db/msgtrace.db?wait=5s otlp://127.0.0.1:4320?name=sdk"
-    prices = tmp_path / "prices.yml"
-    assert compose.up(told(tmp_path, TRACE_SOURCES=given, AGENTGAUGE_PRICES=str(prices))) == 1
+    assert compose.up(told(tmp_path, TRACE_SOURCES=given)) == 1
     exporter = json.loads((tmp_path / "home" / "compose.override.json").read_text())["services"]["exporter"]
     assert exporter["environment"] == {
         "TRACE_SOURCES": f"msgtrace://{tmp_path}/db/msgtrace.db?wait=5s otlp://0.0.0.0:4320?name=sdk",
-        "AGENTGAUGE_PRICES": str(prices),
     }
-    assert exporter["volumes"] == [f"{tmp_path}/db:{tmp_path}/db:ro", f"{prices}:{prices}:ro"]
+    assert exporter["volumes"] == [f"{tmp_path}/db:{tmp_path}/db:ro"]
     assert exporter["ports"] == ["127.0.0.1:4320:4320"]
 
 
@@ -333,16 +385,22 @@ def test_the_demo_is_a_profile_that_down_knows_too(
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "compose.override.json").write_text("{}")  # of an earlier start, with other traces
     assert compose.up(told(tmp_path)) == 1
-    objectives = CHECKOUT / "exporters" / "demo" / "objectives.yml"
-    assert json.loads((tmp_path / "home" / "compose.override.json").read_text()) == {
-        "services": {
-            "exporter": {
-                "environment": {"AGENTGAUGE_OBJECTIVES": str(objectives)},
-                "volumes": [f"{objectives}:{objectives}:ro"],
-            }
-        }
-    }
+    assert json.loads((tmp_path / "home" / "compose.override.json").read_text()) == {"services": {}}
+    assert environment_of(calls)["COMPOSE_PROFILES"] == "demo"
     assert compose.down(told(tmp_path, TRACE_SOURCES="createagents:///x")) == 0
     lines = calls.read_text().splitlines()
-    assert any(re.search(r"--profile demo up ", line) for line in lines)
+    assert "--profile" not in next(line for line in lines if " up " in line)
     assert lines[-1].endswith("--profile demo down --remove-orphans")
+
+
+def test_files_are_named_by_their_whole_path(tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNNING", "abc")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COMPOSE_PROFILES", "demo")  # of another project's
+    more = {"AGENTGAUGE_PRICES": "~/prices.yml", "AGENTGAUGE_BUDGETS": str(tmp_path / "x" / ".." / "budgets.yml")}
+    assert compose.up(told(tmp_path, TRACE_SOURCES="createagents:///x", **more)) == 1
+    env = environment_of(calls)
+    assert env["AGENTGAUGE_PRICES"] == str(tmp_path / "prices.yml")
+    assert env["AGENTGAUGE_BUDGETS"] == str(tmp_path / "budgets.yml")
+    assert env["COMPOSE_PROFILES"] == ""
+    assert "AGENTGAUGE_OBJECTIVES" not in env

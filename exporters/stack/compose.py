@@ -25,9 +25,8 @@ _DOORS = {
     "Grafana": ("PORTAL_PORT", "/grafana/api/health"),
 }
 
-
-# Where the demo writes its budgets, as docker-compose.yml says too.
-_DEMO_BUDGETS = "/traces/budgets.yml"
+# Settings that are files of this machine, which docker-compose.yml mounts where they are.
+_FILES = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES", "AGENTGAUGE_BUDGETS", "AGENTGAUGE_OBJECTIVES")
 
 
 def answers(settings: Settings) -> bool:
@@ -109,14 +108,8 @@ def locate(url: str) -> tuple[str, Path | None]:
 
 
 def _write_override(settings: Settings) -> None:
-    """Say what is of this machine only: the folders and files that are read, and as whom."""
+    """Say what is of this machine only: the folders that are read, and as whom."""
     services = _of_every_kind(settings) if settings.stores else {} if settings.demo else _of_sources(settings)
-    exporter = services.setdefault("exporter", {})
-    files = _files(settings)
-    if files:
-        exporter["environment"] = exporter.get("environment", {}) | files
-        mounts = [f"{path}:{path}:ro" for path in files.values()]
-        exporter["volumes"] = list(dict.fromkeys([*exporter.get("volumes", []), *mounts]))
     write_private(_override(settings), json.dumps({"services": services}, indent=2))
 
 
@@ -137,10 +130,14 @@ def _of_sources(settings: Settings) -> Services:
     return {"exporter": exporter}
 
 
-def _files(settings: Settings) -> dict[str, str]:
-    """Return the files that are set for the exporter to read, by the name of the setting."""
-    names = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES", "AGENTGAUGE_BUDGETS", "AGENTGAUGE_OBJECTIVES")
-    return {name: str(Path(settings.env[name]).expanduser().resolve()) for name in names if settings.env.get(name)}
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return what docker-compose.yml is told: ports, whole paths of files, and whether there is a demo."""
+    env = {**os.environ, **{name: str(port) for name, port in settings.ports.items()}}
+    for name in _FILES:
+        if path := settings.env.get(name):
+            env[name] = str(Path(path).expanduser().resolve())
+    env["COMPOSE_PROFILES"] = "demo" if settings.demo else ""
+    return env
 
 
 def _received(url: str) -> str:
@@ -162,7 +159,7 @@ def _of_every_kind(settings: Settings) -> Services:
     present = ("otlp://0.0.0.0:4318", "langfuse+http://demo:4319?wait=10s&settle=30s")
     stores = ("msgtrace", "llm-metrics", "otlp=http://exporter:4318", "langfuse=0.0.0.0:4319")
     options = [word for store in stores for word in ("--store", store)]
-    once = ("--history", settings.history, "--once", "--budgets", _DEMO_BUDGETS)
+    once = ("--history", settings.history, "--once", "--budgets", "/traces/budgets.yml")
     return {
         "exporter": {"environment": {**keys, **limit, "TRACE_SOURCES": " ".join((*past, *present))}},
         "demo-past": {"command": ["demo", str(folder), *once, *options]},
@@ -180,7 +177,7 @@ def _compose(settings: Settings, *words: str, capture: bool = False) -> subproce
     options = [option for file in files for option in ("--file", str(file))]
     options += ["--env-file", str(settings.env_file), "--project-directory", str(CHECKOUT)]
     # The demo's containers are part of the project whether or not they were asked for this time.
-    if settings.demo or words[0] != "up":
+    if words[0] != "up":
         options += ["--profile", "demo"]
     return _run(["docker", "compose", *options, *words], settings, capture=capture)
 
@@ -195,9 +192,12 @@ def _succeeds(command: list[str], settings: Settings) -> bool:
 def _run(
     command: list[str], settings: Settings, *, capture: bool, seconds: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **{name: str(port) for name, port in settings.ports.items()}}
-    if settings.demo is not None:
-        env["AGENTGAUGE_BUDGETS"] = _DEMO_BUDGETS
     return subprocess.run(
-        command, env=env, stdin=subprocess.DEVNULL, capture_output=capture, text=True, timeout=seconds, check=False
+        command,
+        env=_environment(settings),
+        stdin=subprocess.DEVNULL,
+        capture_output=capture,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
