@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from exporters.catalogue.alerts import ONCE, Alert
+from exporters.catalogue.alerts import DRILL, ONCE, Alert
 from exporters.catalogue.messages import RUNBOOK, Link, Links, templates
 
 # The address of the portal, which a template of its own says.
@@ -48,11 +48,15 @@ def configuration(alerts: Iterable[Alert]) -> Block:
 
     One cause is one message. Critical and warning differ in channel, and in how often they are
     told again; only of what is critical it is told that it has ended. A budget is told of once in its
-    period, so each is a message of its own. Severity `info` is never sent.
+    period, so each is a message of its own. Severity `info` is never sent. The drill tries the way of
+    what is critical.
     """
-    budgets = [alert.name for alert in alerts if alert.once]
+    budgets = [alert.name for alert in alerts if alert.limit.once]
     once = {"group_by": ["..."], "repeat_interval": ONCE}
-    routes: list[Block] = [{"receiver": "nobody", "matchers": ['severity="info"']}]
+    routes: list[Block] = [
+        {"receiver": "nobody", "matchers": ['severity="info"']},
+        {"receiver": "critical", "matchers": [f'alertname="{DRILL}"']},
+    ]
     for severity, repeat in (("critical", "4h"), ("warning", "24h")):
         chosen = f'severity="{severity}"'
         if budgets:
@@ -70,46 +74,8 @@ def configuration(alerts: Iterable[Alert]) -> Block:
             "repeat_interval": "24h",
             "routes": routes,
         },
-        "inhibit_rules": _INHIBITED,
         "receivers": [_receiver("critical", ends=True), _receiver("warning", ends=False), {"name": "nobody"}],
     }
-
-
-# Alerts that a source or an exporter that is down explains, without a label that says which one.
-FOLLOWS = ("RunsAgainstUsual", "BudgetStale")
-# Alerts that say the same as a worse one of the same agent and objective, or of the same budget.
-LESSER = {
-    "BurnRate1h": ("BurnRate6h", "BurnRate1d", "BurnRate3d"),
-    "BurnRate6h": ("BurnRate1d", "BurnRate3d"),
-    "BurnRate1d": ("BurnRate3d",),
-    "BudgetUsedExceeded": ("BudgetUsedWarning", "BudgetBurn", "BudgetForecast"),
-}
-# What is explained by the one above it is not told besides. Labels that neither has are equal, so where no exporter
-# is known at all, whose alert has no instance, everything but what has one keeps still.
-_INHIBITED: list[Block] = [
-    {
-        "source_matchers": ['alertname="ExporterUp"'],
-        "target_matchers": ['alertname!="ExporterUp"'],
-        "equal": ["instance"],
-    },
-    {
-        "source_matchers": ['alertname="SourceUp"'],
-        "target_matchers": ['alertname!~"ExporterUp|SourceUp"', 'source!=""'],
-        "equal": ["source"],
-    },
-    {
-        "source_matchers": ['alertname=~"ExporterUp|SourceUp"'],
-        "target_matchers": [f'alertname=~"{"|".join(FOLLOWS)}"'],
-    },
-    *(
-        {
-            "source_matchers": [f'alertname="{worse}"'],
-            "target_matchers": [f'alertname=~"{"|".join(lesser)}"'],
-            "equal": ["gen_ai_agent_name", "objective", "budget"],
-        }
-        for worse, lesser in LESSER.items()
-    ),
-]
 
 
 def _receiver(severity: str, *, ends: bool) -> Block:
@@ -124,7 +90,7 @@ def _receiver(severity: str, *, ends: bool) -> Block:
                 "text": _said("slack.text"),
                 "color": _said("slack.color"),
                 "fallback": _said("slack.title"),
-                "footer": "Agentgauge · {{ .CommonLabels.alertname }}",
+                "footer": _said("slack.footer"),
                 "username": "Agentgauge",
             }
         ],

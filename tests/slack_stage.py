@@ -100,10 +100,13 @@ class Alertmanager:
             self.process = None
 
 
-def configured(home: Path, slack: Slack, portal: str = "https://agents.example", **timings: str) -> Path:
+def configured(
+    home: Path, slack: Slack, portal: str = "https://agents.example", mention: str = "", **timings: str
+) -> Path:
     """What `make up` writes for an Alertmanager that tells Slack, with other timings; return its path."""
     told = {"AGENTGAUGE_HOME": str(home), "TRACE_SOURCES": "createagents:///nowhere"}
-    settings = load({**told, "SLACK_WEBHOOK_URL": slack.url, "AGENTGAUGE_ROOT_URL": portal})
+    told |= {"SLACK_WEBHOOK_URL": slack.url, "SLACK_MENTION": mention, "AGENTGAUGE_ROOT_URL": portal}
+    settings = load(told)
     path = alerting.write_configuration(settings)
     configuration = yaml.safe_load(path.read_text())
     configuration["route"] |= timings

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import yaml
 from slack_stage import alertmanager, configured, slack
 from whole_stack import free_ports, until
 
-from exporters.catalogue.alerts import Alert, alerts
+from exporters.catalogue.alerts import CAUSES, Alert, alerts
 from exporters.catalogue.model import Limit
 from exporters.catalogue.signals import SIGNALS
 from exporters.sources import seconds_of
@@ -25,7 +26,8 @@ from exporters.stack.parts import Part
 from exporters.stack.settings import Settings, StackError, load, recall, remember
 from prometheus import routes
 
-SHIPPED = Path(__file__).parents[1] / "prometheus" / "alertmanager"
+CHECKOUT = Path(__file__).parents[1]
+SHIPPED = CHECKOUT / "prometheus" / "alertmanager"
 SECRET = "http://127.0.0.1:9/services/T0/B0/canary"
 
 
@@ -65,6 +67,8 @@ def test_alertmanager_accepts_the_files_that_are_mounted():
         (("alertname=SourceUp", "severity=critical"), "critical"),
         (("alertname=RunErrorRatioByAgent", "severity=warning"), "warning"),
         (("alertname=Anything", "severity=info"), "nobody"),
+        # The drill proves the way of what wakes somebody.
+        (("alertname=WeeklyDrill", "severity=warning"), "critical"),
         # A rule of somebody else's without a severity is told too.
         (("alertname=DiskFull",), "warning"),
     ],
@@ -95,9 +99,10 @@ def test_a_budget_is_told_once_in_its_period_and_by_itself(tmp_path):
         dashboard="agents-budgets",
         above=1.0,
         severity="critical",
+        once=True,
     )
     configuration = routes.configuration([Alert(signal=SIGNALS["spend"], limit=limit)])
-    budget = configuration["route"]["routes"][1]
+    budget = configuration["route"]["routes"][2]
     assert budget == {
         "receiver": "critical",
         "matchers": ['severity="critical"', 'alertname=~"Spend"'],
@@ -141,6 +146,23 @@ def test_warnings_can_have_a_webhook_of_their_own_and_one_that_is_unset_again_is
     assert list(home.glob("slack*")) == []
 
 
+def test_only_what_is_critical_and_fires_mentions_somebody(tmp_path):
+    mention = "<!subteam^S0123456789> <@U0123456789>"
+    with slack() as receives:
+        path = configured(tmp_path, receives, group_wait="1s", group_interval="1s", mention=mention)
+        with alertmanager(path, tmp_path / "data") as sends:
+
+            def told_of(name: str, severity: str, **more: str) -> tuple[str, str | None]:
+                sends.post([{"labels": {"alertname": name, "severity": severity}, **more}])
+                (found,) = receives.message()["attachments"]
+                return found["title"].split()[1], found.get("pretext")
+
+            assert told_of("Bad", "critical") == ("FIRING", mention)
+            assert told_of("Bad", "critical", endsAt=datetime.now(UTC).isoformat()) == ("RESOLVED", None)
+            assert told_of("WeeklyDrill", "warning") == ("FIRING", None)
+            assert told_of("Slow", "warning") == ("FIRING", None)
+
+
 def test_mail_and_a_webhook_are_ways_too(tmp_path):
     mail = {
         "ALERT_EMAIL": "oncall@agents.example",
@@ -163,6 +185,7 @@ def test_mail_and_a_webhook_are_ways_too(tmp_path):
     [
         ({"SLACK_WEBHOOK_URL": "hooks.slack.example/canary"}, "SLACK_WEBHOOK_URL is not an address"),
         ({"SLACK_WEBHOOK_URL": "https:///canary"}, "SLACK_WEBHOOK_URL is not an address"),
+        ({"SLACK_WEBHOOK_URL": SECRET, "SLACK_MENTION": "@canary"}, "SLACK_MENTION is not as Slack writes it"),
         ({"AGENTGAUGE_ROOT_URL": "https://canary}}{{"}, "AGENTGAUGE_ROOT_URL is not an address"),
         ({"ALERT_EMAIL": "a@b.example", "SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
     ],
@@ -214,47 +237,35 @@ def test_prometheus_sends_to_alertmanager_where_it_is_a_part_and_to_nobody_else(
     assert yaml.safe_load((SHIPPED.parent / "targets" / "alertmanager.yml").read_text()) == []
 
 
-def test_what_a_dead_source_explains_is_not_told_besides(tmp_path):
-    def alert(name: str, **labels: str) -> dict[str, Any]:
-        return {"labels": {"alertname": name, **labels}, "annotations": {"summary": f"{name}."}}
-
-    with slack() as receives:
-        configuration = configured(tmp_path, receives, group_wait="1s")
-        with alertmanager(configuration, tmp_path / "data") as sends:
-            sends.post([alert("SourceUp", severity="critical", source="a")])
-            assert "SourceUp" in receives.title()
-            sends.post(
-                [
-                    alert("BudgetStale", severity="warning", budget="all"),
-                    alert("SourceLagBySource", severity="warning", source="a"),
-                    alert("BadRecordsByReason", severity="warning", source="b"),
-                ]
-            )
-            assert "BadRecordsByReason" in receives.title()
-            inhibited = sends.get("alerts", inhibited="true", active="false")
-            assert {one["labels"]["alertname"] for one in inhibited} == {"BudgetStale", "SourceLagBySource"}
-            burns = {"gen_ai_agent_name": "a", "objective": "runs"}
-            sends.post([alert("BurnRate1h", severity="critical", **burns)])
-            assert "BurnRate1h" in receives.title()
-            sends.post([alert("BurnRate1d", severity="warning", **burns)])
-            sends.post([alert("BurnRate1d", severity="warning", gen_ai_agent_name="b", objective="runs")])
-            assert receives.title() == "FIRING warning · BurnRate1d"
-            inhibited = sends.get("alerts", inhibited="true", active="false", filter='alertname="BurnRate1d"')
-            assert [one["labels"]["gen_ai_agent_name"] for one in inhibited] == ["a"]
-            # No exporter at all is an ExporterUp without an instance.
-            sends.post([alert("ExporterUp", severity="critical")])
-            assert "ExporterUp" in receives.title()
-            sends.post([alert("NoTraffic", severity="critical", gen_ai_agent_name="a"), alert("X", severity="warning")])
-            sends.post([alert("OfAnother", severity="critical", instance="b:1")])
-            assert "OfAnother" in receives.title()
-            inhibited = sends.get("alerts", inhibited="true", active="false")
-            assert {"NoTraffic", "X"} <= {one["labels"]["alertname"] for one in inhibited}
+def test_what_explains_and_is_explained_exists_and_nothing_explains_itself():
+    by_name = {alert.name: alert for alert in alerts(SIGNALS.values())}
+    for cause in CAUSES:
+        assert {*cause.alerts, *cause.explains} <= by_name.keys()
+        assert not {*cause.alerts} & {*cause.explains}
+        for name in (*cause.alerts, *cause.explains) if cause.of else ():
+            assert {*cause.of} <= {*by_name[name].signal.by}
 
 
-def test_what_inhibits_and_is_inhibited_exists():
-    names = {alert.name for alert in alerts(SIGNALS.values())}
-    lesser = {name for names in routes.LESSER.values() for name in names}
-    assert {"ExporterUp", "SourceUp", *routes.FOLLOWS, *routes.LESSER, *lesser} <= names
+def test_a_source_that_cannot_be_read_explains_whatever_is_told_of_that_source():
+    (explained,) = (cause.explains for cause in CAUSES if cause.alerts == ("SourceUp",))
+    of_a_source = {alert.name for alert in alerts(SIGNALS.values()) if "source" in alert.signal.by}
+    # Its own condition is that the source can be read.
+    assert of_a_source - {*explained} == {"SourceUp", "TrafficAgainstUsual"}
+
+
+def test_one_cause_is_one_message_whoever_evaluates():
+    (prometheus,) = yaml.safe_load((SHIPPED.parent / "rules" / "agentgauge.alerts.yml").read_text())["groups"]
+    grafana = yaml.safe_load((CHECKOUT / "grafana" / "provisioning" / "alerting" / "rules.yaml").read_text())["groups"]
+    asked = {rule["alert"]: rule["expr"] for rule in prometheus["rules"]}
+    asked_by_grafana = {
+        rule["title"]: rule["data"][0]["model"]["expr"] for group in grafana for rule in group["rules"]
+    }  # fmt: skip
+    explained = {name for cause in CAUSES for name in cause.explains}
+    assert len(explained) == 11
+    for name in explained:
+        clauses = [found[found.index("unless on") :] for found in (asked[name], asked_by_grafana[name])]
+        assert clauses[0] == clauses[1]
+        assert clauses[0].count("ALERTS{") >= sum(name in cause.explains for cause in CAUSES)
 
 
 class Post(socketserver.StreamRequestHandler):
@@ -317,8 +328,8 @@ def test_a_drill_is_told_in_every_channel_and_says_that_nothing_is_wrong(tmp_pat
         settings = told(tmp_path, ALERTMANAGER_PORT=sends.url.rpartition(":")[2])
         alerting.drill(settings)
         assert {receives.title(), receives.title()} == {
-            "FIRING critical · A drill, nothing is wrong",
-            "FIRING warning · A drill, nothing is wrong",
+            "🔴 FIRING critical · A drill, nothing is wrong",
+            "🟠 FIRING warning · A drill, nothing is wrong",
         }
         sends.kill()
         with pytest.raises(StackError, match=r"Alertmanager does not take the drill: .*refused"):

@@ -169,14 +169,14 @@ def test_what_is_spent_left_and_how_fast() -> None:
 
 
 def test_where_a_period_will_end_and_when_the_amount_runs_out() -> None:
-    # Ten a day for three weeks, five today at noon, so that 27.5 days are ahead, which are worth 275.
-    one = account(100.0, spending(10.0, 21, 5.0), period_of(NOON, "month", UTC_ZONE), WELL)
+    # Ten a day for four weeks, five today at noon, so that 27.5 days are ahead, which are worth 275.
+    one = account(100.0, spending(10.0, 28, 5.0), period_of(NOON, "month", UTC_ZONE), WELL)
     assert one.end is not None
     assert (one.end.low, one.end.expected, one.end.high) == pytest.approx((310.0, 310.0, 310.0))
     # Left are 65: five today, and six days of ten.
     assert one.runs_out == pytest.approx(unix("2025-12-11T00:00:00Z"), abs=1)
     assert one.state == "warning"
-    enough = account(400.0, spending(10.0, 21, 5.0), period_of(NOON, "month", UTC_ZONE), WELL)
+    enough = account(400.0, spending(10.0, 28, 5.0), period_of(NOON, "month", UTC_ZONE), WELL)
     assert (enough.runs_out, enough.state) == (None, "ok")
 
 
@@ -213,13 +213,13 @@ def test_at_the_limits_themselves_it_is_not_past_them() -> None:
     ids=["no source", "backlog", "not read", "behind", "never read", "no state"],
 )
 def test_what_is_known_too_late_is_stale(readings: dict[str, Reading]) -> None:
-    one = account(100.0, spending(10.0, 21, 5.0), period_of(NOON, "month", UTC_ZONE), readings)
+    one = account(100.0, spending(10.0, 28, 5.0), period_of(NOON, "month", UTC_ZONE), readings)
     assert one.state == "stale"
 
 
 def test_unknown_spend_is_none_and_so_is_all_that_follows_from_it() -> None:
     period = period_of(NOON, "day", UTC_ZONE)
-    backlog = account(1.0, spending(10.0, 21, 5.0), period, {"s": Reading(False, NOON, 0.0)})
+    backlog = account(1.0, spending(10.0, 28, 5.0), period, {"s": Reading(False, NOON, 0.0)})
     assert (backlog.spent, backlog.remaining, backlog.used, backlog.burn, backlog.end) == (None,) * 5
     # Last read yesterday: of today nothing is known, of the month the most of it, which is already too much.
     late = {"s": Reading(True, NOON - DAY, 0.0)}
@@ -317,7 +317,7 @@ def test_a_budget_of_another_zone_is_left_out_and_told_where_the_zone_was_known_
 def test_without_a_file_the_month_is_forecast_all_the_same() -> None:
     keeper = Keeper(None, "UTC")
     keeper.refresh(UTC_ZONE)
-    rows = {day: {BOT: calls(amount or 0.0)} for day, amount in spending(10.0, 21, 5.0).items()}
+    rows = {day: {BOT: calls(amount or 0.0)} for day, amount in spending(10.0, 28, 5.0).items()}
     keeper.take(rows, anew=True)
     found = keeper.judge(NOON, UTC_ZONE, WELL)
     assert found["agentgauge_spend_forecast_usd"]["month", "expected"] == pytest.approx(310.0)
@@ -451,10 +451,10 @@ def agentgauge(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def of_today(folder: Path) -> Path:
-    """A call now of 1.5 USD, and one of one USD on each of the twenty days before."""
+    """A call now of 1.5 USD, and one of one USD on each of the four weeks' days before."""
     folder.mkdir()
     now = datetime.now(UTC).timestamp() - START
-    lines = [answered(0, now - 2, 1.5), *(answered(day, now - day * DAY, 1.0) for day in range(1, 21))]
+    lines = [answered(0, now - 2, 1.5), *(answered(day, now - day * DAY, 1.0) for day in range(1, 29))]
     (folder / "traces_2025-12-06.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     return folder
 

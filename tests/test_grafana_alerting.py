@@ -166,10 +166,10 @@ def reached(labels: dict[str, str]) -> list[str]:
     [
         ("slack", "critical", ["slack-critical"]),
         ("slack", "warning", ["slack-warning"]),
-        ("slack email webhook", "critical", ["slack-critical", "email", "webhook"]),
-        (" email ", "warning", ["email"]),
-        ("slack", "info", ["slack-warning"]),
-        ("  webhook", "warning", ["webhook"]),
+        ("slack email webhook", "critical", ["slack-critical", "email-critical", "webhook-critical"]),
+        (" email ", "warning", ["email-warning"]),
+        ("slack", "info", []),
+        ("  webhook", "warning", ["webhook-warning"]),
     ],
 )
 def test_an_alert_goes_each_way_that_is_configured(notify, severity, whom):
@@ -179,11 +179,41 @@ def test_an_alert_goes_each_way_that_is_configured(notify, severity, whom):
 def test_a_budget_is_told_once_in_its_longest_period_by_itself():
     [policy] = committed("policies.yaml")["policies"]
     of_budgets = [route for route in routes(policy) if route.get("repeat_interval") == "744h"]
-    assert [route["receiver"] for route in of_budgets] == ["slack-critical", "slack-warning", "email", "webhook"]
+    ways = [f"{way}-{severity}" for way in ("slack", "email", "webhook") for severity in ("critical", "warning")]
+    assert [route["receiver"] for route in of_budgets] == ways
     assert all(route["group_by"] == ["..."] for route in of_budgets)
     exceeded = {"notify": "slack email", "alertname": "BudgetUsedExceeded"}
-    assert reached(exceeded | {"severity": "critical"}) == ["slack-critical", "email"]
-    assert reached(exceeded | {"severity": "warning"}) == ["slack-warning", "email"]
+    assert reached(exceeded | {"severity": "critical"}) == ["slack-critical", "email-critical"]
+    assert reached(exceeded | {"severity": "warning"}) == ["slack-warning", "email-warning"]
+
+
+def test_what_is_critical_is_told_again_in_four_hours_and_its_end_is_told_on_every_way():
+    [policy] = committed("policies.yaml")["policies"]
+    again = {
+        (route["receiver"], route["repeat_interval"])
+        for route in routes(policy)
+        if route.get("repeat_interval") not in (None, "744h")
+        and route is not policy
+    }  # fmt: skip
+    ways = ("slack", "email", "webhook")
+    assert again == {(f"{way}-warning", "24h") for way in ways} | {(f"{way}-critical", "4h") for way in ways}
+    points = committed("contact-points.yaml")["contactPoints"]
+    silent = {point["name"] for point in points for one in point["receivers"] if one["disableResolveMessage"]}
+    assert silent == {f"{way}-warning" for way in ways}
+
+
+def test_the_drill_goes_the_way_of_what_is_critical():
+    drill = {"alertname": "WeeklyDrill", "severity": "warning"}
+    assert "WeeklyDrill" in RULE
+    assert reached({"notify": "slack email", **drill}) == ["slack-critical", "email-critical"]
+
+
+def test_only_what_is_critical_and_fires_mentions_somebody():
+    points = committed("contact-points.yaml")["contactPoints"]
+    said = {point["name"]: str(point["receivers"][0]["settings"].get("text")) for point in points}
+    assert [name for name, text in said.items() if "SLACK_MENTION" in text] == ["slack-critical"]
+    guard = '{{ if and (eq .Status "firing") (eq .CommonLabels.severity "critical") }}{{ with "${SLACK_MENTION}" }}'
+    assert said["slack-critical"].startswith(guard)
 
 
 def test_every_text_that_a_contact_point_names_is_defined():
@@ -194,7 +224,7 @@ def test_every_text_that_a_contact_point_names_is_defined():
         for text in texts(committed("contact-points.yaml"))
         for name in re.findall(r'template "([^"]+)"', text)
     }  # fmt: skip
-    assert len(named) == 5
+    assert len(named) == 6
     assert named <= defined
     assert set(re.findall(r'template "([^"]+)"', template["template"])) <= defined
 

@@ -12,7 +12,8 @@ PACKAGES = ("exporters", "grafana", "prometheus", "streamlit_portal", "traces")
 # The first room that a module is in says what else of the project it may import; its own room it may always.
 MAY_IMPORT = {
     "exporters.span": (),
-    "exporters.catalogue": ("exporters.span",),
+    # Messages say which version tells.
+    "exporters.catalogue": ("exporters.span", "exporters.__version__"),
     "exporters.sources": ("exporters.span",),
     "exporters": ("exporters", "traces"),
     "traces": ("exporters.span", "exporters.catalogue"),

@@ -9,6 +9,9 @@ import pytest
 import yaml
 from slack_stage import Alertmanager, Slack, alertmanager, configured, slack
 
+from exporters import __version__
+from exporters.catalogue.messages import GREY
+
 ROOT = "https://agents.example"
 HOSTILE = '<!channel> & `x` *b* {{ .Labels }} "q"\n\t<https://evil.example|pay>' + "é" * 200
 
@@ -70,7 +73,7 @@ def test_one_alert_is_a_title_and_four_lines_in_slack_and_the_same_in_plain_text
     told = alert("One", "support-bot", 33.3)
     sender.post([told])
     found = attachment(receiver)
-    assert found["title"] == "FIRING critical · 33.3% of runs fail · agent support-bot"
+    assert found["title"] == "🔴 FIRING critical · 33.3% of runs fail · agent support-bot"
     assert found["color"] == "danger"
     silence = (
         f"{sender.url}/#/silences/new?filter=%7Balertname%3D%22One%22%2C%20"
@@ -84,7 +87,8 @@ def test_one_alert_is_a_title_and_four_lines_in_slack_and_the_same_in_plain_text
         f"<{ROOT}/runbooks?alert=run_error_ratio_by_agent|Runbook> · <{silence}|Silence>",
     ]
     assert len(found["text"]) < 700
-    assert found["fallback"] == found["title"]
+    assert f"🔴 {found['fallback']}" == found["title"]
+    assert found["footer"] == f"Agentgauge v{__version__} · run_error_ratio_by_agent"
     assert found["pretext"].splitlines() == [
         "Too many runs of an agent fail.",
         f"agent support-bot · Failed runs by agent: 33.3%, limit 20%, over 15m. Since {since(told)}.",
@@ -100,7 +104,7 @@ def test_five_alerts_are_one_message_that_names_the_worst_first(sender, receiver
     told = [alert("Five", f"bot-{at}", percent) for at, percent in enumerate((40, 9.5, 100, 25.25, 31))]
     sender.post(told)
     found = attachment(receiver)
-    assert found["title"] == "FIRING critical · 100% of runs fail · agent bot-2 (+4)"
+    assert found["title"] == "🔴 FIRING critical · 100% of runs fail · agent bot-2 (+4)"
     lines = found["text"].splitlines()
     assert lines[:3] == [
         "Too many runs of an agent fail.",
@@ -125,7 +129,7 @@ def test_of_fifty_alerts_five_are_named_and_the_rest_is_a_link(sender, receiver)
     # 37 has no common factor with 101, so these are fifty different numbers; the largest are 100, 97, 96, 94, 93.
     sender.post([alert("Fifty", f"bot-{at}", at * 37 % 101) for at in range(50)])
     found = attachment(receiver)
-    assert found["title"] == "FIRING critical · 100% of runs fail · agent bot-30 (+49)"
+    assert found["title"] == "🔴 FIRING critical · 100% of runs fail · agent bot-30 (+49)"
     lines = found["text"].splitlines()
     assert lines[1].startswith("Worst of 50 · Failed runs by agent: 100%, ")
     assert lines[4:] == [
@@ -152,7 +156,7 @@ def test_the_worst_is_the_highest_or_the_lowest_also_below_zero(sender, receiver
 def test_what_strangers_write_into_labels_is_text_and_short(sender, receiver):
     sender.post([told := alert("Hostile", HOSTILE, 50)])
     found = attachment(receiver)
-    title = "FIRING critical · 50% of runs fail · agent &lt;!channel&gt; &amp; `x` *b* {{ .Lab…"
+    title = "🔴 FIRING critical · 50% of runs fail · agent &lt;!channel&gt; &amp; `x` *b* {{ .L…"
     assert found["title"] == title
     assert len(html.unescape(title)) == 72
     lines = found["text"].splitlines()
@@ -181,10 +185,10 @@ def test_five_hostile_ones_of_two_labels_are_within_the_length_of_a_group(sender
 def test_what_has_ended_is_one_line(sender, receiver):
     start = datetime.now(UTC) - timedelta(hours=1, minutes=5, seconds=20)
     sender.post([alert("Ended", "support-bot", 33.3, startsAt=start.isoformat())])
-    assert attachment(receiver)["title"].startswith("FIRING")
+    assert attachment(receiver)["title"].startswith("🔴 FIRING")
     sender.post([alert("Ended", "support-bot", 33.3, startsAt=start.isoformat(), endsAt=datetime.now(UTC).isoformat())])
     found = attachment(receiver)
-    title = "RESOLVED after 1 h 5 min · agent support-bot · Too many runs of an agen…"
+    title = "🟢 RESOLVED after 1 h 5 min · agent support-bot · Too many runs of an ag…"
     assert (found["title"], found["text"], found["color"]) == (title, "", "good")
     assert "pretext" not in found
 
@@ -192,16 +196,28 @@ def test_what_has_ended_is_one_line(sender, receiver):
 def test_an_alert_that_is_not_ours_says_what_it_can(sender, receiver):
     sender.post([{"labels": {"alertname": "DiskFull", "severity": "warning"}}])
     found = attachment(receiver)
-    assert (found["title"], found["color"]) == ("FIRING warning · DiskFull", "warning")
+    assert (found["title"], found["color"]) == ("🟠 FIRING warning · DiskFull", "warning")
+    assert found["footer"] == f"Agentgauge v{__version__} · DiskFull"
     what, value, links = found["text"].splitlines()
     assert what == "DiskFull"
     assert value.startswith("Value unknown. Since ")
     assert links.startswith("<http") and links.endswith("|Silence>") and links.count("|") == 1
 
 
+def test_what_says_that_numbers_are_old_is_grey_unless_it_wakes_somebody(sender, receiver):
+    for severity, title, colour in (
+        ("warning", "⚪ FIRING warning · Stale · agent bot", GREY),
+        ("critical", "🔴 FIRING critical · Stale · agent bot", "danger"),
+    ):
+        annotations = {"who": "agent bot", "headline": "Stale", "stale": "yes"}
+        sender.post([{"labels": {"alertname": "Old", "severity": severity}, "annotations": annotations}])
+        found = attachment(receiver)
+        assert (found["title"], found["color"]) == (title, colour)
+
+
 def test_a_title_that_is_cut_keeps_the_number_of_the_others(sender, receiver):
     told = [alert("Cut", f"{at}{HOSTILE}", at) for at in range(50)]
     sender.post(told)
     title = html.unescape(attachment(receiver)["title"])
-    assert title == "FIRING critical · 49% of runs fail · agent 49<!channel> & `x` *b* {{ .L… (+49)"
+    assert title == "🔴 FIRING critical · 49% of runs fail · agent 49<!channel> & `x` *b* {{ … (+49)"
     assert len(title) == 78

@@ -1,6 +1,7 @@
 """Prometheus accepts what is committed, and every rule has a scenario that notices its loss."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,20 @@ def without_limit(rule: dict[str, Any]) -> dict[str, Any]:
 
 def without_condition(rule: dict[str, Any]) -> dict[str, Any]:
     condition = BY_NAME[rule["alert"]].condition if "alert" in rule else ""
-    return rule | {"expr": rule["expr"].removesuffix(f"\n{condition}")} if condition else rule
+    return rule | {"expr": rule["expr"].replace(f"\n{condition}", "")} if condition else rule
+
+
+def without_causes(rule: dict[str, Any]) -> dict[str, Any]:
+    """Told besides what explains it."""
+    clauses = BY_NAME[rule["alert"]].unexplained if "alert" in rule else ()
+    return rule | {"expr": rule["expr"].removesuffix("\n" + "\n".join(clauses))} if clauses else rule
+
+
+def without_going_on(rule: dict[str, Any]) -> dict[str, Any]:
+    """A critical one ends when its cause begins, as if its own name were not found in ALERTS."""
+    expr = rule["expr"]
+    own = f'unless on (gen_ai_agent_name, objective) ALERTS{{alertname="{rule.get("alert")}"'
+    return rule | {"expr": expr.replace(own, own.replace("ALERTS", "NONE"))}
 
 
 def without_hold(rule: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +91,7 @@ def without_hold(rule: dict[str, Any]) -> dict[str, Any]:
 
 def without_clears(rule: dict[str, Any]) -> dict[str, Any]:
     """What fires ends where it began, as if the alert's own name were not found in ALERTS."""
-    return rule | {"expr": rule["expr"].replace("ALERTS{", "NONE{")}
+    return rule | {"expr": re.sub(r"(and on \([^)]*\) )ALERTS\{", r"\1NONE{", rule["expr"])}
 
 
 def without_keeps(rule: dict[str, Any]) -> dict[str, Any]:
@@ -90,6 +104,8 @@ def without_keeps(rule: dict[str, Any]) -> dict[str, Any]:
         (lost, len(ALERTS + RECORDED + DERIVED + COMPAT)),
         (without_limit, len(ALERTS)),
         (without_condition, sum(bool(alert.condition) for alert in BY_NAME.values())),
+        (without_causes, sum(bool(alert.unexplained) for alert in BY_NAME.values())),
+        (without_going_on, 1),
         (without_hold, len(ALERTS)),
         (without_clears, sum(alert.limit.clears is not None for alert in BY_NAME.values())),
         (without_keeps, sum(bool(alert.limit.keeps) for alert in BY_NAME.values())),

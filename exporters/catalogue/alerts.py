@@ -22,9 +22,41 @@ _HUMAN: dict[Unit, str] = {
 _END = re.compile(r"[.:;](?=\s|$)")
 
 
+# The alert that says that alerts arrive: it is told as what is critical is.
+DRILL = "WeeklyDrill"
 # After how long an alert that is `once` would be told again: the longest month. Alertmanager has to keep that it told
 # for longer: --data.retention.
 ONCE = "744h"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Alerts that explain others: while one of them fires, those are not told besides.
+
+    Of the same values of the labels `of`; without labels, of whichever.
+    """
+
+    alerts: tuple[str, ...]
+    explains: tuple[str, ...]
+    of: tuple[str, ...] = ()
+
+
+_SILENT = ("ExporterUp", "SourceUp", "StateUp")
+_OBJECTIVE = ("gen_ai_agent_name", "objective")
+CAUSES = (
+    Cause(
+        alerts=("SourceUp",),
+        explains=("SourceLagBySource", "RateLimitUsed", "BadRecordsByReason", "ReconcileDrift", "OpenRuns"),
+        of=("source",),
+    ),
+    # Where nothing is counted any more, whoever is missed has no label that says why.
+    Cause(alerts=_SILENT, explains=("RunsAgainstUsual", "BudgetStale")),
+    Cause(alerts=("StateUp",), explains=("SourceLagBySource", "TrafficAgainstUsual")),
+    # Of what says the same of an objective, the fastest.
+    Cause(alerts=("BurnRate1h",), explains=("BurnRate6h",), of=_OBJECTIVE),
+    Cause(alerts=("BurnRate1h", "BurnRate6h"), explains=("BurnRate1d",), of=_OBJECTIVE),
+    Cause(alerts=("BurnRate1h", "BurnRate6h", "BurnRate1d"), explains=("BurnRate3d",), of=_OBJECTIVE),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +77,18 @@ class Alert:
         return "_".join(filter(None, (self.signal.name, self.limit.name.lower())))
 
     @property
-    def once(self) -> bool:
-        """Whether it is told once, by itself: a budget is, in its period."""
-        return self.limit.dashboard == "agents-budgets"
-
-    @property
     def breach(self) -> str:
         """The PromQL whose result is the signal's values that are past the limit, or nothing.
 
-        Where the limit `clears` at another value, what fires goes on until that one is passed:
-        Prometheus keeps what fires in the series ALERTS. KeyError on an unknown series.
+        Where the limit `clears` at another value, what fires goes on until that one is passed.
+        KeyError on an unknown series.
         """
         limit = self.limit
         expr = self._past(limit.bound)
         if limit.clears is not None:
-            fires = f'ALERTS{{alertname="{self.name}",alertstate="firing"}}'
-            still = f"{self._past(limit.clears)}\nand on ({', '.join(self.signal.by)}) {fires}"
+            still = f"{self._past(limit.clears)}\nand on ({', '.join(self.signal.by)}) {_firing(self.name)}"
             expr = f"({expr}\nor {still})"
-        return f"{expr}\n{self.condition}" if self.condition else expr
+        return "\n".join([expr, *self.besides])
 
     @property
     def value(self) -> str:
@@ -77,6 +103,32 @@ class Alert:
         when = fill(self.limit.when, {}, self.limit.window, labels_by_series())
         return f"and on ({', '.join(self.signal.by)}) (\n{when}\n)"
 
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """What explains it."""
+        return tuple(cause for cause in CAUSES if self.name in cause.explains)
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """What takes those away that another alert explains, as PromQL to stand behind the condition.
+
+        Prometheus evaluates the rules wherever it runs, so that Grafana's too find in it what fires. That a
+        critical alert has ended is told, so one that fires already goes on beside its cause.
+        """
+        found = []
+        for cause in self.causes:
+            on = f"on ({', '.join(cause.of)})"
+            fires = _firing(*cause.alerts)
+            if self.limit.severity == "critical":
+                fires = f"(\n{fires}\nunless {on} {_firing(self.name)}\n)"
+            found.append(f"unless {on} {fires}")
+        return tuple(found)
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """What has to hold besides the limit, in the order in which it stands behind it."""
+        return (*filter(None, [self.condition]), *self.unexplained)
+
     def _past(self, bound: float) -> str:
         return f"(\n{self.value}\n) {'>' if self.limit.above is not None else '<'} {bound:g}"
 
@@ -86,7 +138,8 @@ class Alert:
         `value` is how the template language there names the signal's value. `summary` is the same for
         all alerts of a group; `headline`, `who` and `value` are of one. `rank` is the value as a text
         of a fixed width, behind the word for which end is the worst one, for messages to find it by.
-        A label value may be empty, where a store does not say; then it reads "unknown".
+        `stale` is there where the limit is. A label value may be empty, where a store does not say; then
+        it reads "unknown".
         """
         limit, human = self.limit, _HUMAN[self.signal.unit]
         said, bound = human % value, human % repr(limit.bound)
@@ -102,7 +155,13 @@ class Alert:
             "runbook_url": f"docs/runbooks.md#{self.anchor}",
             "dashboard_uid": limit.dashboard,
             "panel_id": str(self.signal.panel_id),
+            **({"stale": "yes"} if limit.stale else {}),
         }
+
+
+def _firing(*names: str) -> str:
+    """Return the PromQL of the alerts of these names that fire: Prometheus keeps them in the series ALERTS."""
+    return f'ALERTS{{alertname{"=" if len(names) == 1 else "=~"}"{"|".join(names)}",alertstate="firing"}}'
 
 
 def first(do: str) -> str:

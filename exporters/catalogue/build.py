@@ -173,6 +173,9 @@ def runbook(alert: Alert) -> str:
         fires += f" It ends when it is no longer {_side(limit)} {human(limit.clears, signal.unit)}."
     if limit.keeps:
         fires += f" It goes on for {_duration(limit.keeps)} after that."
+    for cause in alert.causes:
+        same = f" of the same {' and '.join(spoken(label) for label in cause.of)}" if cause.of else ""
+        fires += f" Not while {' or '.join(f'`{name}`' for name in cause.alerts)}{same} explains it."
     if limit.when:
         fires += f" And only while\n\n```promql\n{fill(limit.when, {}, limit.window, labels)}\n```"
     series = ", ".join(f"`{name}`" for name in sorted(Query.of(signal.expr).series))

@@ -8,8 +8,11 @@ numbers do.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from exporters import __version__
+
 # Offenders that are named; of the rest there is a number.
 _NAMED = 5
+GREY = "#9e9e9e"
 # Characters of a title besides " (+9999)", and of a name in a line: strangers write label values.
 _TITLE, _NAME = 72, 60
 
@@ -50,15 +53,16 @@ class Links:
 def templates(links: Links) -> str:
     """Return the definitions of every part of a message.
 
-    `agentgauge.slack.title`, `.text` and `.color` are for an attachment in Slack: `&`, `<` and
-    `>` are escaped, links are words. `agentgauge.mail.subject` and `.text` are plain text. A
+    `agentgauge.slack.title`, `.text`, `.color` and `.footer` are for an attachment in Slack: `&`, `<`
+    and `>` are escaped, links are words. `agentgauge.mail.subject` and `.text` are plain text. A
     title has at most 80 characters. What has ended is told in the title, and its text is empty.
     """
     defined = {
-        "slack.title": _title(_escaped),
+        "slack.title": _title(_escaped, _MARK),
         "slack.text": _slack_text(links),
         "slack.color": _COLOUR,
-        "mail.subject": _title(_plain),
+        "slack.footer": _FOOTER,
+        "mail.subject": _title(_plain, '{{ $mark := "" }}'),
         "mail.text": _mail_text(links),
     }
     return "\n".join(
@@ -113,29 +117,43 @@ _LASTED = """\
 {{- $lasted := reReplaceAll "m[0-9.]+s$" "m" (($end.Sub $start).Round 1000000000).String }}
 {{- $lasted = $lasted | reReplaceAll "h" " h " | reReplaceAll "m" " min" | reReplaceAll "s" " s" -}}
 """
-_COLOUR = """\
-{{ if eq .Status "resolved" }}good{{ else if eq .CommonLabels.severity "critical" }}danger{{ else }}warning{{ end }}"""
+# What ended is green. Grey is what says that numbers are old, unless it is bad enough to wake somebody.
+_COLOUR = f"""\
+{{{{ if eq .Status "resolved" }}}}good{{{{ else if eq (or .CommonLabels.severity "") "critical" }}}}danger\
+{{{{ else if .CommonAnnotations.stale }}}}{GREY}{{{{ else }}}}warning{{{{ end }}}}"""
+# The same before a title, for who only looks: the words behind it say it too.
+_MARK = """\
+{{ $mark := "🟠 " }}{{ if eq .Status "resolved" }}{{ $mark = "🟢 " }}\
+{{ else if eq (or .CommonLabels.severity "") "critical" }}{{ $mark = "🔴 " }}\
+{{ else if .CommonAnnotations.stale }}{{ $mark = "⚪ " }}{{ end }}"""
+# Who tells, and the rule by the name that its runbook has.
+_FOOTER = (
+    f"Agentgauge v{__version__} · "
+    '{{ with .CommonAnnotations.runbook_url }}{{ reReplaceAll "^[^#]*#" "" . }}'
+    "{{ else }}{{ .CommonLabels.alertname }}{{ end }}"
+)
 
 
-def _title(write: _Write) -> str:
+def _title(write: _Write, mark: str) -> str:
     """The line that is read alone: how things stand, how bad, who it is, and how many more.
 
     What is too long is cut at its end: of what fires that is who, of what has ended it is what was wrong.
     """
     told = _cut("$line", _TITLE) + write("$line")
     return (
-        '{{ if eq .Status "firing" }}\n'
+        mark
+        + '{{ if eq .Status "firing" }}\n'
         + _FIRING
         + "{{- with index $firing $at }}"
         + _WHO
-        + '{{ $line := printf "FIRING %s · %s" .Labels.severity (or .Annotations.headline .Labels.alertname) }}'
+        + '{{ $line := printf "%sFIRING %s · %s" $mark .Labels.severity (or .Annotations.headline .Labels.alertname) }}'
         + '{{ if $who }}{{ $line = printf "%s · %s" $line $who }}{{ end }}'
         + told
         + "{{ end }}{{ with slice $firing 1 }} (+{{ len . }}){{ end }}\n{{- else }}\n"
         + _LASTED
         + "{{- with index .Alerts 0 }}"
         + _WHO
-        + '{{ $line := printf "RESOLVED after %s" $lasted }}'
+        + '{{ $line := printf "%sRESOLVED after %s" $mark $lasted }}'
         + '{{ if $who }}{{ $line = printf "%s · %s" $line $who }}{{ end }}'
         + '{{ $line = printf "%s · %s" $line (reReplaceAll "[.]$" "" (or .Annotations.summary .Labels.alertname)) }}'
         + told

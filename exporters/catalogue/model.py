@@ -115,6 +115,9 @@ class Limit:
     `do` begins with the first thing to do. `dashboard` is the uid of the dashboard to open first;
     it shows the signal. `name` tells the limits of one signal apart, as in `Exceeded`.
 
+    A budget is told of `once` in its period, by itself. What is `stale` says that numbers are old, not that
+    they are bad.
+
     Against flapping: what fires goes on until the value passes `clears`, and for `keeps` longer.
     """
 
@@ -130,6 +133,8 @@ class Limit:
     hold: str = "5m"
     keeps: str = ""
     severity: Literal["critical", "warning"] = "warning"
+    once: bool = False
+    stale: bool = False
     # A condition besides, so that one failure among two calls wakes nobody; same blanks as the signal.
     when: str = ""
 

@@ -25,6 +25,9 @@ _SEVERITIES = ("critical", "warning")
 # Without what would end it in a template, in a link of Slack or in a list of addresses.
 _ADDRESS = re.compile(r"https?://[^/\s{}<>|\"]+(/[^\s{}<>|\"]*)?")
 
+# One or several groups, people, or everybody, by their ids (https://docs.slack.dev/messaging/formatting-message-text).
+_MENTION = re.compile(r"(<(!subteam\^|@|!)\w+>\s*)+")
+
 _Block = dict[str, Any]
 
 
@@ -137,7 +140,23 @@ def _slack(settings: Settings, home: Path, severity: str) -> _Block | None:
         url = _address(settings, "SLACK_WEBHOOK_URL_WARNING") or url
     path = home / f"slack_webhook_url_{severity}"
     write_private(path, url)
-    return {"api_url_file": str(path), "channel": settings.env.get(f"SLACK_CHANNEL_{severity.upper()}", "")}
+    mentioned = _mentioned(settings) if severity == "critical" else {}
+    return {
+        "api_url_file": str(path),
+        "channel": settings.env.get(f"SLACK_CHANNEL_{severity.upper()}", ""),
+        **mentioned,
+    }
+
+
+def _mentioned(settings: Settings) -> _Block:
+    """Have somebody mentioned by what is critical and fires; the drill goes the same way and is not."""
+    mention = settings.env.get("SLACK_MENTION", "")
+    if not mention:
+        return {}
+    if not _MENTION.fullmatch(mention):
+        raise StackError("SLACK_MENTION is not as Slack writes it: <!subteam^S0123456789>, <@U0123456789> or <!here>.")
+    fires = '{{ if and (eq .Status "firing") (eq .CommonLabels.severity "critical") }}'
+    return {"pretext": f"{fires}{mention}{{{{ end }}}}"}
 
 
 def _email(settings: Settings, home: Path, _: str) -> _Block | None:

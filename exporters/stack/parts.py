@@ -191,6 +191,7 @@ def _alert_environment(settings: Settings) -> Mapping[str, str]:
         "SLACK_WEBHOOK_URL_WARNING": env.get("SLACK_WEBHOOK_URL_WARNING") or slack,
         "SLACK_CHANNEL_CRITICAL": env.get("SLACK_CHANNEL_CRITICAL", ""),
         "SLACK_CHANNEL_WARNING": env.get("SLACK_CHANNEL_WARNING", ""),
+        "SLACK_MENTION": env.get("SLACK_MENTION", ""),
         "ALERT_EMAIL": env.get("ALERT_EMAIL") or "nobody@localhost",
         "ALERT_WEBHOOK_URL": env.get("ALERT_WEBHOOK_URL") or nowhere,
         "GF_SMTP_ENABLED": str(bool(env.get("SMTP_HOST"))).lower(),

@@ -5,11 +5,11 @@ routes do not. So what is configured is said in the environment, reaches each al
 is what the routes look for: `slack`, `email` and `webhook`, each if it is there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from exporters.catalogue.alerts import ONCE, Alert
+from exporters.catalogue.alerts import DRILL, ONCE, Alert
 from grafana.alerting.rules import NOTIFY
 
 Json = dict[str, Any]
@@ -72,61 +72,66 @@ class MuteTiming:
     org_id: int = 1
 
 
-_CRITICAL = ("severity", "=", "critical")
-_SHOWN = {"title": '{{ template "agentgauge.grafana.title" . }}', "text": '{{ template "agentgauge.grafana.text" . }}'}
+_SEVERITIES = ("critical", "warning")
+_CRITICAL, _INFO, _DRILL = ("severity", "=", "critical"), ("severity", "=", "info"), ("alertname", "=", DRILL)
 _MAIL = {
     "title": '{{ template "agentgauge.grafana.subject" . }}',
     "message": '{{ template "agentgauge.grafana.mail" . }}',
 }
+# Of what is critical and fires. Grafana's own settings for mentions would have them in what has ended too.
+_MENTIONED = (
+    '{{ if and (eq .Status "firing") (eq .CommonLabels.severity "critical") }}'
+    '{{ with "${SLACK_MENTION}" }}{{ . }} {{ end }}{{ end }}'
+)
 
 
-def _slack(name: str, *, resolves: bool) -> ContactPoint:
+def _slack(severity: str) -> Mapping[str, Any]:
     """A channel of Slack. An incoming webhook of today has its channel; older ones take the recipient."""
-    settings = {
-        "url": "${SLACK_WEBHOOK_URL_" + name.upper() + "}",
-        "recipient": "${SLACK_CHANNEL_" + name.upper() + "}",
+    return {
+        "url": "${SLACK_WEBHOOK_URL_" + severity.upper() + "}",
+        "recipient": "${SLACK_CHANNEL_" + severity.upper() + "}",
         "username": "Agentgauge",
-        "color": '{{ template "agentgauge.slack.color" . }}',
-        "footer": "Agentgauge",
-        **_SHOWN,
+        "color": '{{ template "agentgauge.grafana.color" . }}',
+        "footer": '{{ template "agentgauge.slack.footer" . }}',
+        "title": '{{ template "agentgauge.grafana.title" . }}',
+        "text": (_MENTIONED if severity == "critical" else "") + '{{ template "agentgauge.grafana.text" . }}',
     }
-    receiver = Receiver(uid=f"slack_{name}", type="slack", settings=settings, disable_resolve_message=not resolves)
-    return ContactPoint(name=f"slack-{name}", receivers=(receiver,))
 
 
-CONTACT_POINTS = (
-    # Only what wakes somebody says when it is over.
-    _slack("critical", resolves=True),
-    _slack("warning", resolves=False),
+def _email(_: str) -> Mapping[str, Any]:
+    return {
+        "addresses": "${ALERT_EMAIL}",
+        "singleEmail": True,
+        "subject": _MAIL["title"],
+        "message": _MAIL["message"],
+    }
+
+
+def _webhook(_: str) -> Mapping[str, Any]:
+    return {"url": "${ALERT_WEBHOOK_URL}", "httpMethod": "POST", **_MAIL}
+
+
+_WAYS: Mapping[Literal["slack", "email", "webhook"], Callable[[str], Mapping[str, Any]]] = {
+    "slack": _slack,
+    "email": _email,
+    "webhook": _webhook,
+}
+
+CONTACT_POINTS = tuple(
     ContactPoint(
-        name="email",
+        name=f"{way}-{severity}",
         receivers=(
             Receiver(
-                uid="email",
-                type="email",
-                settings={
-                    "addresses": "${ALERT_EMAIL}",
-                    "singleEmail": True,
-                    "subject": _MAIL["title"],
-                    "message": _MAIL["message"],
-                },
+                uid=f"{way}_{severity}",
+                type=way,
+                settings=settings(severity),
+                # Only what wakes somebody says when it is over.
+                disable_resolve_message=severity != "critical",
             ),
         ),
-    ),
-    ContactPoint(
-        name="webhook",
-        receivers=(
-            Receiver(
-                uid="webhook",
-                type="webhook",
-                settings={
-                    "url": "${ALERT_WEBHOOK_URL}",
-                    "httpMethod": "POST",
-                    **_MAIL,
-                },
-            ),
-        ),
-    ),
+    )
+    for way, settings in _WAYS.items()
+    for severity in _SEVERITIES
 )
 
 MUTE_TIMINGS = (
@@ -136,38 +141,39 @@ MUTE_TIMINGS = (
 
 
 def policy(alerts: Iterable[Alert]) -> Policy:
-    """Return the routes; critical and warning differ in channel, and in how often they are told again."""
-    budgets = "|".join(alert.name for alert in alerts if alert.once)
+    """Return the routes; critical and warning differ in channel, and in how often they are told again.
+
+    Of severity `info`, and where no way is given, nothing is sent. The drill tries the way of what is critical.
+    """
+    once = "|".join(alert.name for alert in alerts if alert.limit.once)
     return Policy(
         receiver="slack-warning",
         routes=(
-            Route(
-                receiver="slack-warning",
-                object_matchers=((NOTIFY, "=~", ".*slack.*"),),
-                goes_on=True,
-                repeat_interval="24h",
-                routes=(
-                    _once("slack-critical", budgets, _CRITICAL),
-                    _once("slack-warning", budgets),
-                    Route(receiver="slack-critical", object_matchers=(_CRITICAL,), repeat_interval="4h"),
-                ),
-            ),
-            _way("email", budgets),
-            _way("webhook", budgets),
-            # What no way was given for.
-            Route(
-                receiver="slack-warning",
-                object_matchers=((NOTIFY, "!~", ".*[a-z].*"),),
-                mute_time_intervals=("always",),
-            ),
+            _silent(_INFO),
+            *(_way(way, once) for way in _WAYS),
+            _silent((NOTIFY, "!~", ".*[a-z].*")),
         ),
     )
 
 
-def _way(name: str, budgets: str) -> Route:
-    matcher = (NOTIFY, "=~", f".*{name}.*")
-    once = (_once(name, budgets),)
-    return Route(receiver=name, object_matchers=(matcher,), goes_on=True, repeat_interval="24h", routes=once)
+def _silent(matcher: tuple[str, str, str]) -> Route:
+    return Route(receiver="slack-warning", object_matchers=(matcher,), mute_time_intervals=("always",))
+
+
+def _way(way: str, once: str) -> Route:
+    critical, warning = (f"{way}-{severity}" for severity in _SEVERITIES)
+    return Route(
+        receiver=warning,
+        object_matchers=((NOTIFY, "=~", f".*{way}.*"),),
+        goes_on=True,
+        repeat_interval="24h",
+        routes=(
+            Route(receiver=critical, object_matchers=(_DRILL,)),
+            _once(critical, once, _CRITICAL),
+            _once(warning, once),
+            Route(receiver=critical, object_matchers=(_CRITICAL,), repeat_interval="4h"),
+        ),
+    )
 
 
 def _once(receiver: str, names: str, *matchers: tuple[str, str, str]) -> Route:

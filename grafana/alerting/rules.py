@@ -93,7 +93,7 @@ def rule(alert: Alert) -> Rule:
 
 
 def _asked(alert: Alert) -> Query:
-    expr = f"(\n{alert.value}\n)\n{alert.condition}" if alert.condition else alert.value
+    expr = "\n".join([f"(\n{alert.value}\n)", *alert.besides]) if alert.besides else alert.value
     model = {"editorMode": "code", "expr": expr, "instant": True, "range": False}
     return Query(
         ref_id="A",

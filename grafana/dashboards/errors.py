@@ -19,5 +19,6 @@ ERRORS = Dashboard(
             entries=("run_error_latency_by_type", "inference_error_latency_by_type", "tool_error_latency_by_type"),
         ),
         Row(title="Models", entries=("inference_errors_by_model", "inference_latency_by_model")),
+        Row(title="Whether you are told", entries=("weekly_drill",)),
     ),
 )

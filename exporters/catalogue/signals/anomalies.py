@@ -127,7 +127,7 @@ def _far_in_total(words: _Words) -> str:
 
 def _limit(words: _Words, whose: str, when: str) -> Limit:
     return Limit(
-        says=f"{words.many} of {whose} is far above what is usual at this hour.",
+        says=f"{words.many} of {whose} went far above what is usual at this hour.",
         headline=f"{words.many} {{}} deviations above usual",
         dashboard=_BOARD,
         above=_ANOMALY,

@@ -25,7 +25,7 @@ BUDGETS = (
         unit="currencyUSD",
         expr='sum(agentgauge_spend_forecast_usd{period="month",bound="expected",$where})',
         means="What all model calls of this month are expected to have cost at its end, from the weeks before: their "
-        "level, trend and weekdays. Takes 14 days of history.",
+        "level, trend and weekdays. Takes 21 days of history.",
         view="stat",
         over="now",
         decimals=2,
@@ -42,7 +42,7 @@ BUDGETS = (
         by=("bound",),
         over="now",
         decimals=2,
-        empty="A forecast takes 14 days",
+        empty="A forecast takes 21 days",
         colours=_BOUNDS,
     ),
     Signal(
@@ -99,6 +99,7 @@ BUDGETS = (
                 says="A budget is nearly spent.",
                 headline="{} of the budget is spent",
                 dashboard="agents-budgets",
+                once=True,
                 above=0.8,
                 hold="5m",
                 do="See the budget's forecast: whether it lasts until the period's end. If it does not, see on the Cost "
@@ -110,6 +111,7 @@ BUDGETS = (
                 says="A budget is overspent.",
                 headline="{} of the budget is spent",
                 dashboard="agents-budgets",
+                once=True,
                 above=1.0,
                 hold="5m",
                 severity="critical",
@@ -129,7 +131,7 @@ BUDGETS = (
         )
         + "\n)",
         means="One word for each budget. Stale: a source of its scope is not read in time, so more may be spent. Too little "
-        "history: within the amount, but fewer than 14 days are known to say where the period will end.",
+        "history: within the amount, but fewer than 21 days are known to say where the period will end.",
         by=("budget",),
         view="state",
         over="now",
@@ -154,6 +156,7 @@ BUDGETS = (
                 says="A budget is spent much faster than evenly.",
                 headline="Spent {} times as fast as planned",
                 dashboard="agents-budgets",
+                once=True,
                 above=2.0,
                 clears=1.5,
                 hold="30m",
@@ -170,17 +173,18 @@ BUDGETS = (
         unit="percentunit",
         expr='max by (budget) (agentgauge_budget_forecast_usd{bound="expected",$where})\n'
         "/ (max by (budget) (agentgauge_budget_limit_usd{$where}) > 0)",
-        means="The share of each budget that is expected to be spent at its period's end. Takes 14 days of history.",
+        means="The share of each budget that is expected to be spent at its period's end. Takes 21 days of history.",
         by=("budget",),
         over="now",
         decimals=0,
         better="lower",
-        empty="No budget, or less than 14 days",
+        empty="No budget, or less than 21 days",
         limits=(
             Limit(
                 says="A budget will not last until its period's end.",
                 headline="{} of the budget at its period's end",
                 dashboard="agents-budgets",
+                once=True,
                 above=1.0,
                 clears=0.95,
                 hold="1h",
@@ -207,6 +211,7 @@ BUDGETS = (
             Limit(
                 says="What is known of a budget's spend is old.",
                 headline="Spend is not up to date",
+                stale=True,
                 dashboard="agents-budgets",
                 above=0.0,
                 hold="1h",

@@ -92,6 +92,7 @@ EXPORTER = (
             Limit(
                 says="The exporter falls behind a trace store.",
                 headline="Metrics are {} behind",
+                stale=True,
                 dashboard="agents-exporter-health",
                 above=300.0,
                 hold="10m",
@@ -303,6 +304,31 @@ EXPORTER = (
                 severity="critical",
                 do="Read the exporter's log and its page: they say why. A full disk, a failing one, or a file that belongs to "
                 "somebody else. It goes on by itself when the directory can be written again.",
+            ),
+        ),
+    ),
+    Signal(
+        name="weekly_drill",
+        title="Weekly drill",
+        unit="none",
+        # Of what is scraped, so that scraping is part of what is tried.
+        expr="max(agentgauge_build_info{$where}) * (day_of_week() == bool 4) * (hour() == bool 9) * (minute() < bool 15)",
+        means="On Thursdays at nine (UTC) an alert says that it is a drill, for a quarter of an hour. Whoever misses its "
+        "message would miss others too: nobody else notices that alerts do not arrive.",
+        view="state",
+        over="now",
+        decimals=0,
+        empty="Silent",
+        states=(("None", "green"), ("Drill", "blue")),
+        limits=(
+            Limit(
+                says="This is the weekly drill, and nothing is wrong.",
+                headline="A drill, nothing is wrong",
+                dashboard="agents-errors",
+                above=0.0,
+                hold="2m",
+                do="Do nothing, because that you read this is what was to be shown. Where it does not come on Thursdays, see "
+                "in docs/alerts.md who evaluates and who tells, then their logs. To have none, silence this alert.",
             ),
         ),
     ),
