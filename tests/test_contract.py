@@ -83,7 +83,7 @@ def of_today(folder: Path) -> Path:
         (0, {"gen_ai.usage.input_tokens": 900, "gen_ai.usage.cache_creation.input_tokens": 500}),
         (0, {"gen_ai.usage.input_tokens": 10, "gen_ai.usage.cache_read.input_tokens": 500}),
     ]
-    parts += [(day, {"gen_ai.agent.name": "steady", "gen_ai.usage.input_tokens": 900}) for day in range(1, 17)]
+    parts += [(day, {"gen_ai.agent.name": "steady", "gen_ai.usage.input_tokens": 900}) for day in range(1, 25)]
     common = {"gen_ai.provider.name": "anthropic", "gen_ai.request.model": "claude-sonnet-4-5"}
     common |= {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 20}
     common |= {"gen_ai.agent.name": "support", "deployment.environment.name": "production"}
