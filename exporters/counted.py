@@ -1,12 +1,12 @@
 """Which spans were counted in the traces that are closed: remembered for ever, so that a replay adds nothing.
 
 Traces close in any order of their ids, and to write each into its place in a large table costs a page
-of the disk a trace. So they are written to a log first, in the order of their closing, and the log is
-put into the table when it has grown, in the order of the table: four times as fast.
+of the disk a trace. So they are written to a log first, those of a commit together, and the log is put
+into the table when it has grown, in the order of the table: four times as fast.
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -15,33 +15,41 @@ from exporters.open_traces import Closed
 SCHEMA = """
 -- JSON strings, each with a comma after it, so that more can be put behind without reading.
 CREATE TABLE counted (source TEXT, trace TEXT, spans BLOB, PRIMARY KEY (source, trace)) WITHOUT ROWID;
--- What is newer than the table; `complete` says that it replaces what the table has.
+-- What is newer than the table; `complete` says that it replaces what the table has. From format 6 on a row is
+-- what a commit closed of a source: it names no trace, and `spans` has both of each.
 CREATE TABLE counted_lately (number INTEGER PRIMARY KEY, source TEXT, trace TEXT, spans BLOB, complete INTEGER);
 """
 # Traces in the log, which is held in memory too: about 5 MB.
 _LATELY = 16_384
 
+# The ids of counted spans, as JSON strings with a comma after each, and whether they replace what the table has.
+_Spans = tuple[bytes, bool]
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[str]).decode
+_encode_row = msgspec.msgpack.Encoder().encode
+_decode_row = msgspec.msgpack.Decoder(dict[str, _Spans]).decode
 
 
 class Counted:
     """The remembered traces, in the database of the state and within its transactions."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
-        """Read the log. Raises sqlite3.Error."""
+        """Read the log. Raises sqlite3.Error and msgspec.MsgspecError."""
         self._db = db
-        self._lately: dict[tuple[str, str], tuple[bytes, bool]] = {}
+        # By source and trace.
+        self._lately: dict[str, dict[str, _Spans]] = {}
+        self._size = 0
         rows = db.execute("SELECT source, trace, spans, complete FROM counted_lately ORDER BY number")
         for source, trace, spans, complete in rows:
-            self._add((source, trace), spans, bool(complete))
+            self._add(source, _decode_row(spans) if trace is None else {trace: (spans, bool(complete))})
 
     def spans(self, source: str, trace: str) -> list[str] | None:
         """Return the ids of the spans counted in a trace that was closed; None if there is none.
 
         Raises sqlite3.Error and msgspec.MsgspecError.
         """
-        late, complete = self._lately.get((source, trace), (b"", False))
+        late, complete = self._lately.get(source, _NONE).get(trace, (b"", False))
         found = b""
         if not complete:
             rows = self._db.execute("SELECT spans FROM counted WHERE source = ? AND trace = ?", (source, trace))
@@ -51,31 +59,46 @@ class Counted:
 
     def write(self, source: str, closed: Mapping[str, Closed]) -> None:
         """Remember traces, as part of a transaction. Raises sqlite3.Error."""
-        rows = []
+        new: dict[str, _Spans] = {}
         for trace, found in closed.items():
             spans = _encode(list(found.spans))[1:-1]
             if spans:
-                rows.append((source, trace, spans + b",", found.complete))
-                self._add((source, trace), spans + b",", found.complete)
-        self._db.executemany("INSERT INTO counted_lately (source, trace, spans, complete) VALUES (?, ?, ?, ?)", rows)
-        if len(self._lately) > _LATELY:
-            self._settle()
+                new[trace] = (spans + b",", found.complete)
+        if new:
+            self._db.execute("INSERT INTO counted_lately (source, spans) VALUES (?, ?)", (source, _encode_row(new)))
+            self._add(source, new)
+            if self._size > _LATELY:
+                self._settle()
 
-    def _add(self, key: tuple[str, str], spans: bytes, complete: bool) -> None:
-        before = self._lately.get(key)
-        if before is not None and not complete:
-            spans, complete = before[0] + spans, before[1]
-        self._lately[key] = (spans, complete)
+    def _add(self, source: str, new: dict[str, _Spans]) -> None:
+        lately = self._lately.setdefault(source, {})
+        before = len(lately)
+        for trace, (spans, complete) in new.items():
+            known = lately.get(trace)
+            lately[trace] = (spans, complete) if known is None or complete else (known[0] + spans, known[1])
+        self._size += len(lately) - before
 
     def _settle(self) -> None:
         """Put the log into the table, in the table's order."""
-        rows = [(*key, *self._lately[key]) for key in sorted(self._lately)]
-        self._db.executemany("INSERT OR REPLACE INTO counted VALUES (?, ?, ?)", [row[:3] for row in rows if row[3]])
+        for source in sorted(self._lately):
+            traces = self._lately[source]
+            self._put(source, ((trace, traces[trace]) for trace in sorted(traces)))
+        self._db.execute("DELETE FROM counted_lately")
+        self._lately.clear()
+        self._size = 0
+
+    def _put(self, source: str, traces: Iterable[tuple[str, _Spans]]) -> None:
+        whole: list[tuple[str, str, bytes]] = []
+        more: list[tuple[str, str, bytes]] = []
+        for trace, (spans, complete) in traces:
+            (whole if complete else more).append((source, trace, spans))
+        self._db.executemany("INSERT OR REPLACE INTO counted VALUES (?, ?, ?)", whole)
         self._db.executemany(
             # Two blobs put together are text to SQLite.
             "INSERT INTO counted VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET spans = CAST(spans || excluded.spans AS BLOB)",
-            [row[:3] for row in rows if not row[3]],
+            more,
         )
-        self._db.execute("DELETE FROM counted_lately")
-        self._lately.clear()
+
+
+_NONE: dict[str, _Spans] = {}

@@ -29,8 +29,9 @@ INSERT INTO meta VALUES ('shown', 0), ('opened', 0);
 
 # What each later format added: the first takes format 1 to 2, and so on. What stands here stays as it is; more
 # is put behind it. A database of an older format is brought up when it is opened.
-# Format 4 writes the spans that wait by the places of their fields, which a version before it cannot read.
-_ADDED = (ledger.SCHEMA, _WAITING, "", place_rows.SCHEMA)
+# Format 4 writes the spans that wait by the places of their fields, which a version before it cannot read; format 6
+# those of many traces in one row, and likewise what was counted in closed ones.
+_ADDED = (ledger.SCHEMA, _WAITING, "", place_rows.SCHEMA, "")
 VERSION = 1 + len(_ADDED)
 
 # What reading a row raises when something else is in it than was written.

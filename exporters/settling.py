@@ -4,11 +4,10 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf
 
-import msgspec
-
 from exporters.places import Places
 from exporters.span import Span
 from exporters.tree import Group, Known
+from exporters.waiting import Arrived, Rows, Waiting
 
 # The part of what a span may wait for which a trace that seems whole has to be quiet: one process may tell
 # of the root before another has told of all that is below it.
@@ -16,30 +15,6 @@ QUIET = 0.1
 # What waits at once, of one source; past it the trace that came first is settled.
 TRACES = 10_000
 SPANS = 100_000
-
-
-class Arrived(msgspec.Struct, array_like=True, gc=False):
-    """A span that waits, since a Unix time."""
-
-    at: float
-    span: Span
-
-
-class Waiting(msgspec.Struct):
-    """The spans of a trace that wait, by id."""
-
-    arrived: dict[str, Arrived] = {}
-    # Parents that have not come, and whether a root has, or something that was settled before.
-    missing: set[str] = set()
-    rooted: bool = False
-    touched: float = 0.0
-    # The number of the batch that touched it last.
-    batch: int = 0
-    # The second in which it is due, whole or not.
-    due: int = 0
-    # The rows of the state that it is in, and what is in none yet.
-    rows: list[int] = []
-    fresh: list[Arrived] = []
 
 
 @dataclass(slots=True)
@@ -76,15 +51,15 @@ class Settling:
         self._whole: dict[str, None] = {}
         self._due: dict[int, dict[str, None]] = {}
         self._changed: dict[str, None] = {}
-        self._gone: list[int] = []
-        self._row = max(rows, default=0)
+        self._rows = Rows()
         self._batch = 0
         # When the store was first read to its end.
         self._live = inf
         for number, spans in sorted(rows.items()):
-            trace = self._put(spans[0].span.trace_id, spans)
-            trace.rows.append(number)
-            trace.fresh = []
+            of_row = _by_trace(spans)
+            for trace_id, arrived in of_row.items():
+                self._put(trace_id, arrived).fresh = []
+            self._rows.restore(number, of_row, self.waiting)
         for trace_id in self.waiting:
             self._look(trace_id)
         self._changed = {}
@@ -92,7 +67,7 @@ class Settling:
     @property
     def changed(self) -> bool:
         """Whether there is something to commit."""
-        return bool(self._changed or self._gone or self._places.changed)
+        return bool(self._changed or self._rows.changed or self._places.changed)
 
     @property
     def behind(self) -> bool:
@@ -101,14 +76,8 @@ class Settling:
 
     def changes(self) -> Changes:
         """Return what the next commit has to keep; after one that failed, `restore` what was committed."""
-        new = {}
-        for trace_id in self._changed:
-            trace = self.waiting.get(trace_id)
-            if trace is not None and trace.fresh:
-                self._row += 1
-                trace.rows.append(self._row)
-                new[self._row], trace.fresh = trace.fresh, []
-        gone, self._gone, self._changed = self._gone, [], {}
+        new = self._rows.write(self.waiting, self._changed, self._whole)
+        gone, self._rows.gone, self._changed = self._rows.gone, [], {}
         return Changes(gone, new, self._places.changes())
 
     def add(self, spans: Iterable[Span], now: float, *, live: bool) -> list[Group]:
@@ -120,14 +89,7 @@ class Settling:
         self._batch += 1
         if live:
             self._live = min(self._live, now)
-        came: dict[str, list[Arrived]] = {}
-        for span in spans:
-            of_trace = came.get(span.trace_id)
-            if of_trace is None:
-                came[span.trace_id] = [Arrived(now, span)]
-            else:
-                of_trace.append(Arrived(now, span))
-        for trace_id, arrived in came.items():
+        for trace_id, arrived in _by_trace([Arrived(now, span) for span in spans]).items():
             self._put(trace_id, arrived)
             self._look(trace_id)
         groups = self._settle_whole(now, live)
@@ -230,10 +192,21 @@ class Settling:
         self.spans -= len(trace.arrived)
         self._whole.pop(trace_id, None)
         self._due.get(trace.due, {}).pop(trace_id, None)
-        self._gone += trace.rows
+        self._rows.leave(trace_id, trace)
 
     def _grouped(self, trace_id: str, spans: dict[str, Span]) -> Group:
         return self._places.settle(trace_id, spans, self._awaited(trace_id))
+
+
+def _by_trace(spans: Iterable[Arrived]) -> dict[str, list[Arrived]]:
+    found: dict[str, list[Arrived]] = {}
+    for arrived in spans:
+        of_trace = found.get(arrived.span.trace_id)
+        if of_trace is None:
+            found[arrived.span.trace_id] = [arrived]
+        else:
+            of_trace.append(arrived)
+    return found
 
 
 def _tops(trace: Waiting) -> dict[str, str]:

@@ -17,9 +17,10 @@ from exporters.lock import StateError, lock
 from exporters.open_traces import Closed
 from exporters.passing import Passing
 from exporters.place_rows import PlaceRows
-from exporters.settling import Arrived, Changes
+from exporters.settling import Changes
 from exporters.trace import OpenTrace
 from exporters.tree import Known
+from exporters.waiting import Arrived
 from exporters.waiting_rows import decode_row, encode_row
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -80,7 +81,7 @@ class State:
         try:
             self._counted: Counted | Passing = Counted(self._db) if lasting else Passing(self._db)
             self._places = PlaceRows(self._db)
-        except sqlite3.Error as error:
+        except WRONG as error:
             self.close()
             raise self._error(error) from None
 

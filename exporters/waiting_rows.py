@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import astuple, fields
 
-from exporters.settling import Arrived
 from exporters.span import Span
+from exporters.waiting import Arrived
 
 # A span by places. A new field of it goes behind the others, with a default: rows that are older lack it.
 _Places = msgspec.defstruct(
@@ -26,7 +26,7 @@ _decode_named = msgspec.msgpack.Decoder(list[Arrived]).decode
 
 
 def encode_row(spans: Sequence[Arrived]) -> bytes:
-    """Return what is written of spans of one trace."""
+    """Return what is written of spans of one trace or several."""
     return _encode([(arrived.at, astuple(arrived.span)) for arrived in spans])
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.sources.genai import Described, RecordError, spans_of
+from exporters.sources.genai import Described, RecordError, environment_of, spans_of
 from exporters.sources.records import LONGEST
 from exporters.span import ERROR_TYPES, Span
 
@@ -18,7 +18,7 @@ def described(name: str = "chat gpt-5", **given: Any) -> Described:
     """A span of 1.5 seconds; attributes and the rest as given."""
     fields: dict[str, Any] = {
         "trace_id": "t", "span_id": "s", "parent_id": "p", "name": name, "start": END - 1.5, "end": END,
-        "error": False, "message": "", "attributes": {}, "resource": {},
+        "error": False, "message": "", "attributes": {}, "environment": environment_of(given.pop("resource", {})),
     }  # fmt: skip
     return Described(**{**fields, **given})
 
@@ -540,7 +540,7 @@ def test_whatever_a_span_says_it_is_spans_or_a_bad_record(
     start, end = times
     found = Described(
         trace_id=trace_id, span_id=span_id, parent_id=parent_id, name=name, start=start, end=end, error=error,
-        message=name, attributes=attributes, resource=resource, events=events,
+        message=name, attributes=attributes, environment=environment_of(resource), events=events,
     )  # fmt: skip
     try:
         spans = spans_of(found, "env")

@@ -15,7 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from otlp_stage import JSON, PROTOBUF, START, TRACE, body, call, pairs, request
 
-from exporters.sources.genai import sorted_out
+from exporters.sources.genai import environment_of, sorted_out
 from exporters.sources.genai_names import FACTS
 from exporters.sources.otlp import json as otlp_json
 from exporters.sources.otlp import protobuf
@@ -75,7 +75,7 @@ def read(value: AnyValue, depth: int = 0) -> Any:
     return getattr(value, kind)
 
 
-@given(st.lists(SPANS, max_size=4), st.dictionaries(NAMES, VALUES, max_size=3))
+@given(st.lists(SPANS, max_size=4), st.dictionaries(NAMES | st.just("deployment.environment"), VALUES, max_size=3))
 def test_protobuf_is_read_as_the_bindings_read_it(spans: list[Span], resource: dict[str, Any]) -> None:
     found = list(protobuf.decode(body(*spans, resource=resource), {}))
 
@@ -91,7 +91,7 @@ def test_protobuf_is_read_as_the_bindings_read_it(spans: list[Span], resource: d
         assert ours.events == [
             (event.name, {pair.key: read(pair.value) for pair in event.attributes}) for event in theirs.events
         ]
-        assert ours.resource == {pair.key: read(pair.value) for pair in pairs(resource)}
+        assert ours.environment == environment_of({pair.key: read(pair.value) for pair in pairs(resource)})
 
 
 def test_fields_in_any_order_unknown_ones_and_groups_are_read_over() -> None:

@@ -1,5 +1,6 @@
 """Spans of tree-shaped stores wait for their trace: until it is whole, or for so long, also over a crash."""
 
+import random
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from exporters import places
 from exporters.runs import IDLE_SECONDS
 from exporters.settling import SPANS, TRACES
 from exporters.span import Span
+from exporters.waiting_rows import decode_row
 
 TRACE = (
     call("c", "p", tokens=7),
@@ -347,6 +349,63 @@ def test_what_waited_before_a_restart_is_not_written_again() -> None:
     stage.read(call("c2", "r"), at=1, commit=False)
     changes = stage.settling.changes()
     assert (changes.gone, [[a.span.span_id for a in row] for row in changes.new.values()]) == ([], [["c2"]])
+
+
+def in_rows(stage: Stage) -> list[list[tuple[str, str]]]:
+    """Trace and id of the spans in each row of the state."""
+    return [[(a.span.trace_id, a.span.span_id) for a in decode_row(row)] for row in stage.rows.values()]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_traces_that_seem_whole_share_a_row_and_what_stays_behind_in_it_is_written_once_more(restart: bool) -> None:
+    stage = Stage()
+    stage.read(*(span(kind, id_, parent, trace_id=trace) for trace in "uvw" for kind, id_, parent in (
+        ("tool", "x", "r"), ("run", "r", "")
+    )), tool("y", "gone", trace_id="t"))  # fmt: skip
+    # One lacks its root.
+    assert in_rows(stage) == [[("t", "y")], [(trace, id_) for trace in "uvw" for id_ in "xr"]]
+    stage.read(tool("x", "r", trace_id="w", tool="told again"), tool("q", "r", trace_id="w"), at=0.5)
+    assert in_rows(stage)[2:] == [[("w", "x"), ("w", "q")]]
+    if restart:
+        stage.restart()
+    assert {s.trace_id for s in stage.read(at=1.0)} == {"u", "v"}
+    assert in_rows(stage) == [[("t", "y")], [("w", "x"), ("w", "q")], [("w", "x"), ("w", "r")]]
+    if restart:
+        stage.restart()
+    stage.read(tool("z", "r", trace_id="w"), *TRACE, at=1.2)
+    assert sorted(in_rows(stage)[3:]) == [[("t", s.span_id) for s in TRACE], [("w", "z")]]
+    counted = stage.read(at=2.3)
+    assert {(s.span_id, s.tool) for s in counted if s.trace_id == "w" and s.kind == "tool"} == {
+        ("x", "told again"), ("q", "search"), ("z", "search"),
+    }  # fmt: skip
+    stage.read(at=11)
+    assert (stage.rows, stage.repeated, stage.settling.changed) == ({}, 0, False)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_crash_at_any_commit_leaves_in_the_rows_what_waits(seed: int) -> None:
+    """Traces of a root and calls, told in batches that cut them anywhere, some spans twice."""
+    rng = random.Random(seed)
+    spans = [
+        (call if id_ else run)(f"{id_}", "0" if id_ else "", trace_id=f"t{trace}")
+        for trace in range(12)
+        for id_ in range(rng.randrange(1, 5))
+    ]
+    order = sorted((*spans, *rng.sample(spans, 5)), key=lambda told: (told.trace_id, rng.random()))
+    batches: list[list[Span]] = [[] for _ in range(20)]
+    for number, told in enumerate(order):
+        batches[min(19, number // 4 + rng.choice((0, 0, 0, 1, 3)))].append(told)
+    stage = Stage()
+    for number, batch in enumerate([*batches, [], [], []]):
+        at = 0.6 * number + (number > 20) * 10
+        if rng.random() < 0.4:
+            stage.read(*batch, at=at, commit=False)
+            stage.restart()
+        stage.read(*batch, at=at)
+        waiting = {(id_, span_id) for id_, trace in stage.settling.waiting.items() for span_id in trace.arrived}
+        assert {place for row in in_rows(stage) for place in row} == waiting
+    assert sorted((s.trace_id, s.span_id) for s in stage.spans) == sorted((s.trace_id, s.span_id) for s in spans)
+    assert (stage.rows, stage.settling.waiting) == ({}, {})
 
 
 # Bounds.

@@ -19,12 +19,13 @@ from exporters.lock import StateError, StateInUseError
 from exporters.open_traces import Closed
 from exporters.runner import Runner
 from exporters.scrapers import Scrapers
-from exporters.settling import Arrived, Changes
+from exporters.settling import Changes
 from exporters.sources import open_source
 from exporters.span import Span
 from exporters.state import Change, State
 from exporters.trace import OpenRun, OpenTrace
 from exporters.tree import Known, Link
+from exporters.waiting import Arrived
 
 RUN = Span("run", False, "t1", "r1", time=5.0, agent="writer")
 
@@ -130,7 +131,7 @@ def test_a_log_that_has_grown_is_put_into_the_table_and_both_are_one_memory(
         return int(count)
 
     close(a=Closed(["a1"], complete=False), b=Closed(["b1"], complete=False))
-    assert logged() == 2
+    assert logged() == 1
     # The third trace is one too many for the log: all three go to the table.
     close(c=Closed(["c1"], complete=False))
     assert logged() == 0
@@ -143,6 +144,20 @@ def test_a_log_that_has_grown_is_put_into_the_table_and_both_are_one_memory(
     close(d=Closed(["d1"], complete=False))
     assert logged() == 0
     assert [state.counted("s", trace) for trace in "abcd"] == [["a1", "a2"], ["b2"], ["c1"], ["d1"]]
+
+
+def test_what_format_5_wrote_of_closed_traces_is_remembered_with_what_is_written_since(state: State) -> None:
+    rows = [("t1", b'"a","b",', 0), ("t1", b'"c",', 0), ("t2", b'"d",', 1), ("t2", b'"e",', 0)]
+    state._db.executemany("INSERT INTO counted_lately (source, trace, spans, complete) VALUES ('s', ?, ?, ?)", rows)
+    state._db.execute("INSERT INTO counted VALUES ('s', 't2', ?)", (b'"old",',))
+    state._db.execute("PRAGMA user_version = 5")
+    state = reopened(state)
+    state.commit(change(closed={"t1": Closed(["f"], False), "t3": Closed(["g"], True)}), [])
+    for _ in range(2):
+        assert [state.counted("s", f"t{number}") for number in range(1, 5)] == [
+            ["a", "b", "c", "f"], ["d", "e"], ["g"], None
+        ]  # fmt: skip
+        state = reopened(state)
 
 
 def test_what_waits_is_kept_by_row_until_it_goes(state: State) -> None:
@@ -194,11 +209,12 @@ def test_of_settled_spans_the_last_are_kept_of_each_source(state: State, monkeyp
     assert state.source("other").settled != []
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_a_state_of_an_older_format_is_brought_up_when_it_is_opened(state: State, version: int) -> None:
     trace = OpenTrace(touched=5.0, runs={"r1": OpenRun(RUN)}, counted={"c1": None})
     state.commit(change(cursor={"a": b"1"}, open={"t1": trace}, caught_up=True, newest=7.5), [])
-    state._db.execute("DROP TABLE places")
+    if version < 5:
+        state._db.execute("DROP TABLE places")
     if version < 3:
         state._db.execute("DROP TABLE waiting")
     if version == 1:
@@ -220,7 +236,7 @@ def test_what_format_3_wrote_of_what_waits_is_read_by_the_names_of_its_fields(st
     state._db.executescript("DROP TABLE places; PRAGMA user_version = 3")
     span = Span("tool", True, "t1", "s1", tool="search", duration=0.5)
     assert reopened(state).source("s").waiting == {7: [Arrived(1.5, span)]}
-    assert reopened(state)._db.execute("PRAGMA user_version").fetchone() == (5,)
+    assert reopened(state)._db.execute("PRAGMA user_version").fetchone() == (6,)
 
 
 def test_what_waits_comes_back_with_every_field_of_its_spans(state: State) -> None:

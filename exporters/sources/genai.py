@@ -21,7 +21,7 @@ from exporters.sources.genai_usage import put_usage
 from exporters.sources.records import MOST, RecordError, identity, number, text, time_of
 from exporters.span import Kind, Span, error_type
 
-__all__ = ["Described", "RecordError", "spans_of"]
+__all__ = ["Described", "RecordError", "environment_of", "spans_of"]
 
 # In the JSON of a call's parameters, which also holds whatever schemas of tools it was given.
 _MODEL = re.compile(r'^\s*\{(?:[^{}\[\]]*,)?\s*"model"\s*:\s*"([^"\\]+)"')
@@ -30,10 +30,12 @@ _CALLS = 100
 _YES = (True, "true", "True")
 
 
-class Described(msgspec.Struct, kw_only=True, gc=False):
-    """A span as OpenTelemetry describes it. Times are Unix seconds, `message` is the status's text,
-    and an event is its name and its attributes. `said` are the attributes as `spans_of` sorts them,
-    where whoever read them has done so already."""
+class Described(msgspec.Struct, gc=False):
+    """A span as OpenTelemetry describes it. Times are Unix seconds, `message` is the status's text, `environment`
+    is what its resource says, and an event is its name and its attributes.
+
+    `said` are the attributes as `spans_of` sorts them, where whoever read them has done so already, and has seen
+    to it that the ids are some."""
 
     trace_id: str
     span_id: str
@@ -44,8 +46,7 @@ class Described(msgspec.Struct, kw_only=True, gc=False):
     error: bool
     message: str
     attributes: Mapping[str, Any]
-    resource: Mapping[str, Any]
-    scope: str = ""
+    environment: str = ""
     events: Sequence[tuple[str, Mapping[str, Any]]] = ()
     said: dict[str, Any] | None = None
 
@@ -57,13 +58,17 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
     without a time before its end has no duration. `environment` is where the span says none.
     Raises RecordError on missing or over-long ids, impossible times and impossible numbers.
     """
-    said = sorted_out(found.attributes) if found.said is None else found.said
+    said = found.said
+    if said is None:
+        said = sorted_out(found.attributes)
+        found.trace_id, found.span_id = identity(found.trace_id), identity(found.span_id)
+        found.parent_id = identity(found.parent_id, needed=False)
     kind, operation = _kind_of(found, said)
     span = Span(
-        kind, True, identity(found.trace_id), identity(found.span_id), identity(found.parent_id, needed=False),
-        time_of(found.end), _agent(kind, found, said),
-    )  # fmt: skip
-    span.environment = _environment(found, said) or environment
+        kind, True, found.trace_id, found.span_id, found.parent_id, time_of(found.end), _agent(kind, found, said)
+    )
+    named = text(said["environment"]) if "environment" in said else found.environment
+    span.environment = named or environment
     if found.start is not None and 0.0 < found.start <= span.time:
         span.duration = span.time - found.start
     if found.error or said.get("level") == "ERROR":
@@ -79,6 +84,11 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
     if found.events:
         spans += _scores(span, found.events)
     return spans
+
+
+def environment_of(resource: Mapping[str, Any]) -> str:
+    """Return the environment that the attributes of a resource say."""
+    return text(resource.get("deployment.environment.name") or resource.get("deployment.environment"))
 
 
 def sorted_out(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +109,9 @@ def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
     """Return what a span is, and the operation of a model call as the conventions name it."""
     for fact, kinds in KINDS.items():
         if fact in said:
-            known = kinds.get(text(said[fact]).lower())
+            value = said[fact]
+            # Nearly always as it is written here.
+            known = (kinds.get(value) if type(value) is str else None) or kinds.get(text(value).lower())
             if known is not None:
                 return known
     if found.name in KINDS_BY_SPAN_NAME:
@@ -133,14 +145,6 @@ def _name_of(name: str) -> str:
     for prefix in SPAN_NAME_PREFIXES:
         name = name.removeprefix(prefix)
     return name
-
-
-def _environment(found: Described, said: Mapping[str, Any]) -> str:
-    named = said.get("environment")
-    if named is None and found.resource:
-        resource = found.resource
-        named = resource.get("deployment.environment.name") or resource.get("deployment.environment")
-    return text(named)
 
 
 def _error(found: Described, said: Mapping[str, Any]) -> str:

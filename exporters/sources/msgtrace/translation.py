@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from exporters.sources import Translated
-from exporters.sources.genai import Described, RecordError, spans_of
+from exporters.sources.genai import Described, RecordError, environment_of, spans_of
 from exporters.sources.records import identity, text
 from exporters.span import Span
 
@@ -24,21 +24,21 @@ _decode = msgspec.json.Decoder().decode
 def translate(rows: Sequence[tuple[Any, ...]], environment: str = "") -> Translated:
     """Translate rows: a number, then the columns that `rows` asks for, in which text is bytes."""
     found = Translated([], len(rows), {})
-    resources: dict[Any, Mapping[str, Any]] = {}
+    environments: dict[Any, str] = {}
     for row in rows:
         try:
-            found.spans += _spans(row, environment, resources)
+            found.spans += _spans(row, environment, environments)
         except RecordError as reason:
             found.bad[str(reason)] = found.bad.get(str(reason), 0) + 1
     return found
 
 
-def _spans(row: tuple[Any, ...], environment: str, resources: dict[Any, Mapping[str, Any]]) -> list[Span]:
+def _spans(row: tuple[Any, ...], environment: str, environments: dict[Any, str]) -> list[Span]:
     (_, span_id, trace_id, parent_id, name, start, end, attributes, events, status, description, resource) = row
-    if resource not in resources:
-        if len(resources) >= _RESOURCES:
-            resources.clear()
-        resources[resource] = _resource(resource)
+    if resource not in environments:
+        if len(environments) >= _RESOURCES:
+            environments.clear()
+        environments[resource] = environment_of(_resource(resource))
     began, ended = _time(start), _time(end)
     spans = spans_of(
         Described(
@@ -52,7 +52,7 @@ def _spans(row: tuple[Any, ...], environment: str, resources: dict[Any, Mapping[
             error=status == b"ERROR",
             message="" if description is None else text(description),
             attributes=_object(attributes),
-            resource=resources[resource],
+            environment=environments[resource],
             events=_events(events),
         ),
         environment,

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from exporters.sources.genai import Described
+from exporters.sources.genai import Described, environment_of
 from exporters.sources.otlp.protobuf import SPANS
 from exporters.sources.records import RecordError
 
@@ -107,13 +107,13 @@ def decode(data: bytes) -> tuple[list[Described], dict[str, int]]:
     found: list[Described] = []
     bad: dict[str, int] = {}
     for group in request.resource_spans or ():
-        resource = _attributes(group.resource.attributes if group.resource else None)
+        environment = environment_of(_attributes(group.resource.attributes if group.resource else None))
         for scope in group.scope_spans or ():
             if len(found) + len(scope.spans or ()) > SPANS:
                 raise RecordError("too_many_spans")
             for raw in scope.spans or ():
                 try:
-                    found.append(_described(_decode_span(raw), resource))
+                    found.append(_described(_decode_span(raw), environment))
                 except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
                     bad["wrong_type"] = bad.get("wrong_type", 0) + 1
     return found, bad
@@ -135,7 +135,7 @@ def _in_camel_case(data: bytes) -> bytes:
     return msgspec.json.encode(renamed(msgspec.json.decode(data)))
 
 
-def _described(span: _Span, resource: dict[str, Any]) -> Described:
+def _described(span: _Span, environment: str) -> Described:
     """Raises ValueError or OverflowError for what is no number or no id."""
     status = span.status or _Status()
     return Described(
@@ -148,7 +148,7 @@ def _described(span: _Span, resource: dict[str, Any]) -> Described:
         error=status.code in _FAILED,
         message=status.message or "",
         attributes=_attributes(span.attributes),
-        resource=resource,
+        environment=environment,
         events=[(event.name or "", _attributes(event.attributes)) for event in span.events or ()],
     )
 

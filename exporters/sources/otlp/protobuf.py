@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Any
 
-from exporters.sources.genai import Described
+from exporters.sources.genai import Described, environment_of
 from exporters.sources.genai_names import FACTS
 from exporters.sources.otlp.attributes import MANY, attributes_of, pair, text
 from exporters.sources.otlp.wire import fields, skip, varint
@@ -59,15 +59,16 @@ def _resource_spans(data: bytes, at: int, end: int, memory: Memory) -> Iterator[
     for tag, begin, stop in fields(data, at, end):
         if tag == 0x0A:  # resource
             attributes_of(data, begin, stop, 0x0A, resource)
+    environment = environment_of(resource)
     for tag, begin, stop in fields(data, at, end):
         if tag == 0x12:  # scope_spans
             for inner, first, last in fields(data, begin, stop):
                 if inner == 0x12:  # spans
-                    yield _span(data, first, last, resource, memory)
+                    yield _span(data, first, last, environment, memory)
 
 
 def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each field takes its time
-    data: bytes, at: int, end: int, resource: dict[str, Any], memory: Memory
+    data: bytes, at: int, end: int, environment: str, memory: Memory
 ) -> Described:
     trace_id = span_id = parent_id = name = message = ""
     began = ended = code = 0
@@ -97,7 +98,11 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
                 known = memory.get(data[begin:at])
             else:
                 if size > 0x7F:
-                    size, begin = varint(data, at + 1)
+                    if data[begin] < 0x80:
+                        size += (data[begin] << 7) - 0x80
+                        begin += 1
+                    else:
+                        size, begin = varint(data, at + 1)
                 at = begin + size
                 known = None
             if known is None:
@@ -150,19 +155,9 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
     if at != end:
         raise ValueError
     return Described(
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_id=parent_id,
-        name=name,
-        start=began / 1e9,
-        end=ended / 1e9,
-        error=code == 2,
-        message=message,
-        attributes=_NOTHING,
-        resource=resource,
-        events=events,
-        said=said,
-    )
+        trace_id, span_id, parent_id, name, began / 1e9, ended / 1e9, code == 2, message, _NOTHING, environment, events,
+        said,
+    )  # fmt: skip
 
 
 def _fact(data: bytes, begin: int, end: int) -> tuple[str, int, Any] | None:

@@ -17,7 +17,11 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         begin = at + 2
         size = data[at + 1]
         if size > 0x7F:
-            size, begin = varint(data, at + 1)
+            if data[begin] < 0x80:
+                size += (data[begin] << 7) - 0x80
+                begin += 1
+            else:
+                size, begin = varint(data, at + 1)
         at = begin + size
         if at > end:
             break
