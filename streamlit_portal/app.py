@@ -10,6 +10,7 @@ from streamlit_portal.settings import Settings
 from streamlit_portal.tab import Tab
 from streamlit_portal.tabs import (
     agents,
+    anomalies,
     budgets,
     cost,
     errors,
@@ -22,7 +23,7 @@ from streamlit_portal.tabs import (
 )
 
 TABS = {
-    "Watch": (overview.TAB, agents.TAB, errors.TAB, reliability.TAB),
+    "Watch": (overview.TAB, agents.TAB, errors.TAB, reliability.TAB, anomalies.TAB),
     "Money": (cost.TAB, budgets.TAB),
     "Understand": (models.TAB, tools.TAB, evaluations.TAB),
     "Govern": (exporter_health.TAB,),

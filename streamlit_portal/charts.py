@@ -62,6 +62,8 @@ def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], loo
     if any(row["alone"] for row in rows):
         layers.append(base.transform_filter("datum.alone").mark_point(size=18, filled=True, opacity=1, aria=False))
     layers += [_limit(signal, limit, look) for limit in limits]
+    if signal.needs and signal.needs not in (line.name for line in found):
+        layers.append(_missing(signal, look))
     return alt.layer(*layers, _reading(signal, found, moments, look))
 
 
@@ -112,6 +114,14 @@ def _reading(signal: Signal, found: Sequence[Line], moments: Sequence[float], lo
         )
         .add_params(hover)
     )
+    return drawn
+
+
+def _missing(signal: Signal, look: Look) -> alt.Chart:
+    """What is said beside the lines that there are, while the one that they are to be held against is not known."""
+    words = alt.Chart(alt.InlineData(values=[{"words": signal.empty}]))
+    text = words.mark_text(align="left", baseline="top", color=colours.TEXT[look.dark], fontSize=12)
+    drawn: alt.Chart = text.encode(x=alt.value(8), y=alt.value(8), text="words:N")
     return drawn
 
 

@@ -60,6 +60,10 @@ class Scope:
         """Return the signal's PromQL for a window in seconds."""
         return fill(signal.expr, self.where, f"{window}s", LABELS)
 
+    def awaited(self, signal: Signal) -> str:
+        """Return the PromQL that says whether the signal's answer is still to come, whatever is picked."""
+        return fill(signal.awaits, {}, "", LABELS)
+
     def ignored(self, signal: Signal) -> list[str]:
         """Return the pickers that are set but that no family of the signal has a label for, as words."""
         known = {label for series in _SELECTED.findall(signal.expr) for label in LABELS[series]}

@@ -27,6 +27,11 @@ _PHONE, _NARROW, _FRAME = 360, 1140, 80
 _NAME = 150
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]()<>#+-.!|~$:&"})
 _COLOUR: dict[str, Literal["normal", "inverse", "off"]] = {"lower": "inverse", "higher": "normal", "": "off"}
+# What is said, on a card and where there is more room, while an answer is still to come.
+_NOT_YET, _AWAITED = "Not yet", "Not known yet: after a start it takes some minutes"
+_LEAST_POINTS = 3
+# In a line of eight cards each four are a grid of their own, which does not stretch although it is told to.
+_EQUAL_HEIGHTS = "<style>.st-key-cards [data-testid=stGrid] [data-testid=stGrid] {flex-grow: 1}</style>"
 _AGAINST = {"day": "than yesterday by now", "month": "than last month by now"}
 
 
@@ -57,6 +62,10 @@ class Page:
         """Answer queries in their order; see `prometheus.ask`."""
         return prometheus.ask(self.settings.prometheus, tuple(queries))
 
+    def awaits(self, signal: Signal, now: float) -> bool:
+        """Whether a signal that has no answer will have one."""
+        return bool(signal.awaits) and bool(self.ask([Query(expr=self.scope.awaited(signal), end=now)])[0].series)
+
     def names(self, label: str, now: float) -> tuple[str, ...]:
         """Every value that Prometheus knows of a label; none while it does not answer."""
         return prometheus.label_values(self.settings.prometheus, label, now) or ()
@@ -78,6 +87,7 @@ def clock(moment: float, zone: str) -> str:
 def cards(names: Sequence[str], page: Page) -> None:
     """Draw a line of cards that renews itself without touching the rest of the page."""
     with st.container(key="cards"):
+        st.html(_EQUAL_HEIGHTS)
         st.fragment(_cards, run_every=page.beat)(tuple(names), page)
 
 
@@ -98,9 +108,9 @@ def _cards(names: tuple[str, ...], page: Page) -> None:
     # Eight in a line where there is room, else four and four, on a phone two and two.
     with st.grid(len(halves), min_column_width=560, gap="small"):
         for half in halves:
-            with st.grid(4, min_column_width=130, gap="small"):
+            with st.grid(4, min_column_width=130, gap="small", height="stretch"):
                 for at in half:
-                    _card(signals[at], answers[3 * at : 3 * at + 3], page.scope)
+                    _card(signals[at], answers[3 * at : 3 * at + 3], page, now)
 
 
 def _card_queries(signal: Signal, scope: Scope, now: float) -> tuple[Query, Query, Query]:
@@ -115,29 +125,38 @@ def _card_queries(signal: Signal, scope: Scope, now: float) -> tuple[Query, Quer
     )
 
 
-def _card(signal: Signal, answers: Sequence[Answer], scope: Scope) -> None:
+def _card(signal: Signal, answers: Sequence[Answer], page: Page, now: float) -> None:
     current, before, trend = answers
+    problem = current.problem
     value: str = plain(signal.empty)
     delta: str | float | None = None
     notable = False
-    if current.problem:
-        value = "No answer" if current.problem == prometheus.SILENT else "Refused"
+    if problem:
+        value = "No answer" if problem == prometheus.SILENT else "Refused"
     elif current.value is not None:
         value = plain(units.of(signal, current.value))
         if before.value is not None:
             delta, notable = units.change(signal, current.value, before.value)
+    elif page.awaits(signal, now):
+        value, problem = _NOT_YET, f"{_AWAITED}."
     st.metric(
         plain(signal.title),
         value,
         delta,
         delta_color=_COLOUR[signal.better] if notable else "off",
-        help=_help(signal, scope, current.problem),
+        help=_help(signal, page.scope, problem),
         delta_description=None if delta is None else "no change" if delta == 0 else _AGAINST.get(signal.begins),
         border=True,
         height="stretch",
-        chart_data=[value for _, value in trend.series[0].points] if trend.series else None,
+        chart_data=_sparkline(trend),
         chart_type="area",
     )
+
+
+def _sparkline(trend: Answer) -> list[float] | None:
+    """The points of a sparkline. It goes from edge to edge however few there are, so one or two say something wrong."""
+    points = trend.series[0].points if trend.series else ()
+    return [value for _, value in points] if len(points) >= _LEAST_POINTS else None
 
 
 def _help(signal: Signal, scope: Scope, problem: str = "") -> str:
@@ -195,9 +214,14 @@ def _drawing(signal: Signal, page: Page, beside: int) -> None:
     chart = None if answer.problem else charts.draw(signal, answer, moments, look)
     if chart is None:
         with st.container(height=HEIGHT, border=False, horizontal_alignment="center", vertical_alignment="center"):
-            st.caption(plain(answer.problem or signal.empty), width="content")
+            st.caption(plain(answer.problem or _nothing(signal, page, now)), width="content")
     else:
         st.altair_chart(chart, alt=f"{signal.title}. {signal.means}", key=f"chart-{signal.name}")
+
+
+def _nothing(signal: Signal, page: Page, now: float) -> str:
+    """Say why there is nothing to draw."""
+    return _AWAITED if page.awaits(signal, now) else signal.empty
 
 
 def table(table: Table, page: Page, number: int) -> None:
@@ -218,7 +242,7 @@ def _table(table: Table, page: Page) -> None:
         for series in answer.series:
             rows.setdefault(lines.names(signal, series), {})[signal.title] = series.points[-1][1]
     if problem or not rows:
-        st.caption(plain(problem or signals[0].empty))
+        st.caption(plain(problem or _nothing(signals[0], page, now)))
     if not rows:
         return
     cells = [dict(zip(subjects, who, strict=True)) | values for who, values in rows.items()]

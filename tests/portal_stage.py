@@ -109,6 +109,8 @@ GAUGES: dict[str, dict[Labels, float]] = {
     "agentgauge_source_lag_seconds": {(("source", "demo"),): 0.0},
     "agentgauge_series": {(): 120.0},
     "agentgauge_series_limit": {(): 10_000.0},
+    # An exporter that has looked for budgets and has none.
+    "agentgauge_budgets_judged_timestamp_seconds": {(): 1.0},
     "agentgauge_spend_usd": {
         (("period", "today"), *_OWN, ("gen_ai_agent_name", "planner"), ("gen_ai_request_model", "gpt-5")): 12.5,
         (("period", "month"), *_OWN, ("gen_ai_agent_name", "planner"), ("gen_ai_request_model", "gpt-5")): 250.0,

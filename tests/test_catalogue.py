@@ -62,6 +62,7 @@ def test_a_sound_signal_and_a_sound_metric_have_no_fault():
             replace(RATIO, expr="sum by (gen_ai_agent_name) (rate(agentgauge_rnus_total{$where}[$window]))", record=""),
             "failed: there is no series agentgauge_rnus_total",
         ),
+        (replace(RATIO, awaits="absent(agentgauge_rnus)"), "failed: there is no series agentgauge_rnus"),
         (
             replace(RATIO, expr=RATIO.expr.replace("outcome=", "result=")),
             "failed: agentgauge_runs_total has no label result",

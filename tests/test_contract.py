@@ -135,7 +135,8 @@ def expressions() -> Iterator[tuple[str, str]]:
             if isinstance(picker["query"], dict):
                 yield f"{path.stem}: {picker['name']}", _of_picker(picker["query"]["query"])
     for signal in SIGNALS.values():
-        yield f"portal: {signal.name}", fill(signal.expr, {}, "1h", labels_by_series())
+        for expr in filter(None, (signal.expr, signal.awaits)):
+            yield f"portal: {signal.name}", fill(expr, {}, "1h", labels_by_series())
 
 
 def _of_picker(query: str) -> str:

@@ -61,7 +61,11 @@ EMPTY = {
     "label_overflow": "the demo has few names",
     "source_backlog_records": "createagents writes files, and the demo's backlog is bytes",
     **dict.fromkeys(
-        (signal_.name for signal_ in anomalies.ANOMALIES if not signal_.name.endswith("_band")),
+        (
+            signal_.name
+            for signal_ in (*anomalies.ANOMALIES, *anomalies.ANOMALY_COLUMNS)
+            if not signal_.name.endswith("_band")
+        ),
         "the demo's week has no other weeks to be held against",
     ),
     "rate_limit_used": "files have no rate limit",

@@ -375,6 +375,26 @@ def test_a_limit_is_drawn_where_values_come_near_it() -> None:
     assert "limit 20%" not in drawn(0.05)
 
 
+def test_a_band_without_the_usual_says_what_it_takes() -> None:
+    band = SIGNALS["spend_band"]
+    look = Look(dark=False, width=600, height=300)
+
+    def drawn(*stats: str) -> str:
+        answer = Answer(series=tuple(series((0, 1.0), (60, 2.0), stat=stat) for stat in stats))
+        chart = charts.draw(band, answer, (0.0, 60.0), look)
+        assert chart is not None
+        return json.dumps(chart.to_dict())
+
+    assert band.empty in drawn("present")
+    assert band.empty not in drawn("present", "usual", "upper", "lower")
+
+
+def test_one_or_two_points_are_no_sparkline() -> None:
+    assert widgets._sparkline(Answer()) is None
+    assert widgets._sparkline(Answer(series=(series((0, 1.0), (60, 2.0)),))) is None
+    assert widgets._sparkline(Answer(series=(series((0, 1.0), (60, 2.0), (120, 3.0)),))) == [1.0, 2.0, 3.0]
+
+
 def test_nothing_to_draw_is_none() -> None:
     look = Look(dark=False, width=600, height=300)
     for name in ("runs_by_outcome", "run_latency_heatmap", "spend_share_by_agent", "source_up"):

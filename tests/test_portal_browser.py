@@ -18,10 +18,10 @@ from exporters.catalogue.signals import SIGNALS
 from streamlit_portal import units
 from streamlit_portal.scope import RANGES, Scope
 from streamlit_portal.tab import Tab
-from streamlit_portal.tabs import agents, budgets, cost, exporter_health, overview
+from streamlit_portal.tabs import agents, anomalies, budgets, cost, exporter_health, overview
 
 # Between them every kind of card, panel and table.
-SHAPES = [agents.TAB, cost.TAB, exporter_health.TAB]
+SHAPES = [agents.TAB, anomalies.TAB, cost.TAB, exporter_health.TAB]
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 PHONE_AGENT = "Mozilla/5.0 (Linux; Android 16; Pixel) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36"
@@ -105,8 +105,8 @@ def test_the_cards_of_a_tab_say_what_promql_says(
         expr = scope.expression(signal, 86_400)
         now = prometheus.value(expr, moment)
         if now is None:
-            # There are no budgets and no objectives there.
-            assert tab.path in ("budgets", "reliability")
+            # There are no budgets and no objectives there, and no other weeks.
+            assert tab.path in ("budgets", "reliability", "anomalies")
             assert shown[signal.title] == (signal.empty, "")
             continue
         if signal.begins == "month":
@@ -336,6 +336,14 @@ def test_the_first_screen_has_title_filters_cards_and_the_first_chart(drawing: s
         assert box["y"] + box["height"] <= DESKTOP["height"], part
     tops = {round(box["y"]) for card in page.get_by_test_id("stMetric").all() if (box := card.bounding_box())}
     assert len(tops) == 1, "eight cards in one line"
+
+
+@pytest.mark.parametrize("tab", [tab for tab in ALL_TABS if len(tab.cards) == 8], ids=lambda tab: tab.title)
+def test_the_cards_of_a_line_are_equally_high(tab: Tab, drawing: str, open_page: Open) -> None:
+    """Also where those of one half have a change, and those of the other have none."""
+    page = settled(open_page(f"{drawing}/{tab.path}"), tab)
+    heights = {round(box["height"]) for card in page.get_by_test_id("stMetric").all() if (box := card.bounding_box())}
+    assert len(heights) == 1
 
 
 @pytest.mark.parametrize("tab", SHAPES, ids=lambda tab: tab.title)

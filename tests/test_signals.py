@@ -12,6 +12,7 @@ from exporters.catalogue.metrics import labels_by_series
 from exporters.catalogue.model import fill
 from exporters.catalogue.records import RECORDS
 from exporters.catalogue.signals import SIGNALS
+from streamlit_portal.scope import RANGES, Scope
 
 # What takes a while: the word in signals' names, and that in the family's.
 _TAKES = {"run": "invoke_agent", "inference": "client_inference", "tool": "execute_tool"}
@@ -28,7 +29,11 @@ def told(folder: Path, series: dict[str, str], name: str, window: str, at: str, 
 
     `series` are in promtool's notation, a value each minute.
     """
-    expr = fill(SIGNALS[name].expr, {}, window, labels_by_series())
+    return evaluated(folder, series, fill(SIGNALS[name].expr, {}, window, labels_by_series()), at, said)
+
+
+def evaluated(folder: Path, series: dict[str, str], expr: str, at: str, said: Said) -> str:
+    """The same of an expression."""
     samples = [{"labels": _selector(labels), "value": value} for labels, value in said.items()]
     test: dict[str, Any] = {
         "interval": "1m",
@@ -172,3 +177,29 @@ def test_tokens_without_a_price_do_not_make_the_others_cheaper(tmp_path: Path) -
         'agentgauge_cost_usd_total{gen_ai_request_model="a",cost_source="computed"}': "0+2x60",
     }
     assert told(tmp_path, series, "cost_per_1k_tokens", "1h", "1h", {(): 2.0}) == ""
+
+
+JUDGED = {"agentgauge_budgets_judged_timestamp_seconds": "1x5"}
+OBJECTIVES = {"agentgauge_objectives_file_broken": "0x5"}
+LEFT = {'agent_objective:agentgauge_objective:budget_left{gen_ai_agent_name="a",objective="success"}': "0.5x5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "said"),
+    [
+        # The exporter judges budgets from its first commit on, be there a file of them or not.
+        ("budget_used", {}, {(): 1.0}),
+        ("budget_used", JUDGED, {}),
+        ("budget_used", JUDGED | {'agentgauge_budget_limit_usd{budget="b"}': "20x5"}, {(): 20.0}),
+        # It speaks of a file of objectives where it was told of one; Prometheus judges them.
+        ("error_budget_left", {}, {}),
+        ("error_budget_left", OBJECTIVES, {of(__name__="agentgauge_objectives_file_broken"): 0.0}),
+        ("error_budget_left", OBJECTIVES | LEFT, {}),
+    ],
+    ids=["no judge yet", "no budgets", "budgets", "no objectives", "objectives not judged", "objectives judged"],
+)
+def test_what_is_awaited_is_another_thing_than_what_there_is_not(
+    name: str, series: dict[str, str], said: Said, tmp_path: Path
+) -> None:
+    awaits = Scope(span=RANGES["24h"], picked=(("agent", "nobody"),)).awaited(SIGNALS[name])
+    assert evaluated(tmp_path, series, awaits, "5m", said) == ""

@@ -106,7 +106,7 @@ def _metric_faults(metric: Metric) -> Iterator[str]:
 
 def _signal_faults(signal: Signal, labels: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     query = Query.of(signal.expr)
-    for expr in filter(None, (signal.expr, *(limit.when for limit in signal.limits))):
+    for expr in filter(None, (signal.expr, signal.awaits, *(limit.when for limit in signal.limits))):
         yield from _query_faults(signal.name, Query.of(expr), labels)
     if (signal.over == "now") == ("$window" in signal.expr):
         yield f"{signal.name}: `over` is 'now' exactly when the expression has no $window"

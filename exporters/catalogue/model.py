@@ -157,8 +157,10 @@ class Signal:
     `better` says which way is good news, for the colour of a change. `colours` maps a value
     of the (only) `by` label to a named Grafana colour. `begins` is of a level that begins anew each
     day or month: it is compared with the same time of the one before. A `signed` value is a
-    difference. `states` are the words and colours of the values 0, 1, 2 and so on of a state that is
-    not just well or not.
+    difference. `empty` is said where there is no answer; `awaits` is an expression that has a value
+    while the answer is still to come, which is another thing. `needs` is the value of the (only) `by`
+    label without which charts say `empty` beside the rest. `states` are the words and colours of the
+    values 0, 1, 2 and so on of a state that is not just well or not.
 
     A matrix has the values of its first label as `rows`, whichever there are if none are named, and
     of its second as `columns`, each with the words for it. A scatter has a point for each value of
@@ -176,6 +178,8 @@ class Signal:
     decimals: int | None = None
     better: Literal["lower", "higher", ""] = ""
     empty: str = "No traffic"
+    awaits: str = ""
+    needs: str = ""
     record: str = ""
     limits: tuple[Limit, ...] = ()
     below_zero: bool = False

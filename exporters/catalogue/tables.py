@@ -180,3 +180,16 @@ SCORES = Table(
     columns=("score_count", "score_mean", "score_change"),
     sort="score_count",
 )
+ANOMALIES = Table(
+    name="anomalies_table",
+    title="Agents, and how many deviations above the usual",
+    labels=("gen_ai_agent_name",),
+    columns=(
+        "spend_column_anomaly",
+        "token_column_anomaly",
+        "error_column_anomaly",
+        "latency_column_anomaly",
+        "runs_column_against_usual",
+    ),
+    sort="spend_column_anomaly",
+)

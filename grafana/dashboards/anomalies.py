@@ -1,5 +1,6 @@
 """Anomalies: for who asks whether today is like other days."""
 
+from exporters.catalogue.tables import ANOMALIES as ANOMALIES_TABLE
 from grafana.dashboard import Dashboard, Row
 
 ANOMALIES = Dashboard(
@@ -19,6 +20,7 @@ ANOMALIES = Dashboard(
                 "source_lag",
             )
         ),
+        Row(title="Agents", entries=(ANOMALIES_TABLE,)),
         Row(title="What is spent", entries=("spend_band", "spend_anomaly_by_agent")),
         Row(title="Token use", entries=("token_band", "token_anomaly_by_agent")),
         Row(title="Errors", entries=("error_band", "error_anomaly_by_agent")),

@@ -44,6 +44,7 @@ SIGNALS: dict[str, Signal] = _by_name(
     *tools.TOOLS,
     *tools.TOOL_COLUMNS,
     *anomalies.ANOMALIES,
+    *anomalies.ANOMALY_COLUMNS,
     *reliability.RELIABILITY,
     *reliability.OBJECTIVE_COLUMNS,
     *pairs.PAIR_COLUMNS,

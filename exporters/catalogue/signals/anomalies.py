@@ -1,6 +1,6 @@
 """What is unlike other weeks: spend, tokens, errors, speed, traffic and scores beside what is usual."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exporters.catalogue.model import Limit, Signal, Unit
 from exporters.catalogue.records.anomalies import AGENT, ERRORS, LATENCY, SPEND, TOKENS, Measure, usual
@@ -8,6 +8,9 @@ from exporters.catalogue.records.anomalies import AGENT, ERRORS, LATENCY, SPEND,
 _BOARD = "agents-anomalies"
 # The band is where an hour is on most days. What is twice as far above the usual is an anomaly.
 _BAND, _ANOMALY = 2.0, 4.0
+_NO_PAST = "What is usual takes two weeks of history"
+# On a card there is little room.
+_NO_PAST_SHORT = "Needs 2 weeks"
 _COLOURS = (("present", "blue"), ("usual", "green"), ("upper", "orange"), ("lower", "light-green"))
 
 
@@ -107,7 +110,8 @@ def _band(words: _Words) -> Signal:
         by=("stat",),
         over="now",
         decimals=words.decimals,
-        empty="There are no two weeks to compare with",
+        empty=_NO_PAST,
+        needs="usual",
         colours=_COLOURS,
     )
 
@@ -155,7 +159,7 @@ def _by_agent(words: _Words) -> Signal:
         over="now",
         decimals=1,
         better="lower",
-        empty="There are no two weeks to compare with",
+        empty=_NO_PAST,
         limits=(_limit(words, "an agent", f"max by ({AGENT}) ({_far(words)})"),),
     )
 
@@ -165,7 +169,7 @@ def _of_all(words: _Words) -> Signal:
     said = f"{words.measure.named('agent', 'score')}{{$where}} > {_ANOMALY:g}\nand {_far(words)}"
     return Signal(
         name=f"{words.name}_anomaly",
-        title=f"{words.many} above the usual",
+        title=f"{words.many}, deviations",
         unit="none",
         expr=f"max({words.measure.named('', 'score')}{{$where}})",
         means=f"{_SCORE} Of all agents together.",
@@ -173,7 +177,7 @@ def _of_all(words: _Words) -> Signal:
         over="now",
         decimals=1,
         better="lower",
-        empty="Unknown",
+        empty=_NO_PAST_SHORT,
         limits=(_limit(words, "all agents together", f"{_far_in_total(words)}\nand absent({said})"),),
     )
 
@@ -190,7 +194,7 @@ _TRAFFIC_GONE = (
         by=(AGENT,),
         over="now",
         decimals=0,
-        empty="There are no two weeks to compare with",
+        empty=_NO_PAST,
         limits=(
             Limit(
                 says="An agent that runs at this hour every week has none.",
@@ -217,7 +221,7 @@ _TRAFFIC_GONE = (
         by=("source",),
         over="now",
         decimals=0,
-        empty="There are no two weeks to compare with",
+        empty=_NO_PAST,
         limits=(
             Limit(
                 says="A trace store that brings something at this hour every week brings nothing, though it can be read.",
@@ -255,7 +259,7 @@ _SCORE_DROP = Signal(
     by=_EVALUATION,
     over="now",
     decimals=1,
-    empty="No evaluation has scores of other weeks",
+    empty="Needs scores of another week",
     limits=(
         Limit(
             says="An evaluation scores an agent lower than it did.",
@@ -272,6 +276,24 @@ _SCORE_DROP = Signal(
             "model, its prompt, or the evaluation itself.",
         ),
     ),
+)
+
+
+def _column(words: _Words) -> Signal:
+    return replace(
+        _by_agent(words),
+        name=f"{words.name}_column_anomaly",
+        title=words.many,
+        expr=f"max by ({AGENT}) ({words.measure.named('agent', 'score')}{{$where}})",
+        means=f"{words.measure.what}. {_SCORE}",
+        view="column",
+        limits=(),
+    )
+
+
+ANOMALY_COLUMNS = (
+    *map(_column, _WORDS),
+    replace(_TRAFFIC_GONE[0], name="runs_column_against_usual", title="Runs, of the usual", view="column", limits=()),
 )
 
 ANOMALIES = (

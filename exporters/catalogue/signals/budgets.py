@@ -15,6 +15,8 @@ STATES = (
 _NONE = "No budget is set"
 # On a card there is little room.
 _NONE_SHORT = "None set"
+# Nothing was held against the spend yet, or there are budgets of which nothing is known yet.
+_AWAITS = "absent(agentgauge_budgets_judged_timestamp_seconds{$where}) or max(agentgauge_budget_limit_usd{$where})"
 # What is overspent is told as that alone.
 _NOT_PAST = "max by (budget) (agentgauge_budget_used_ratio{$where}) <= 1"
 
@@ -56,6 +58,7 @@ BUDGETS = (
         decimals=2,
         better="higher",
         empty=_NONE_SHORT,
+        awaits=_AWAITS,
     ),
     Signal(
         name="unbudgeted_spend",
@@ -68,6 +71,7 @@ BUDGETS = (
         decimals=2,
         better="lower",
         empty=_NONE_SHORT,
+        awaits=_AWAITS,
     ),
     Signal(
         name="budgets_past",
@@ -80,6 +84,7 @@ BUDGETS = (
         decimals=0,
         better="lower",
         empty=_NONE_SHORT,
+        awaits=_AWAITS,
     ),
     Signal(
         name="budget_used",
@@ -93,6 +98,7 @@ BUDGETS = (
         decimals=1,
         better="lower",
         empty=_NONE,
+        awaits=_AWAITS,
         limits=(
             Limit(
                 name="Warning",
@@ -137,6 +143,7 @@ BUDGETS = (
         over="now",
         decimals=0,
         empty=_NONE,
+        awaits=_AWAITS,
         states=tuple((words, colour) for _, words, colour in STATES),
     ),
     Signal(
@@ -151,6 +158,7 @@ BUDGETS = (
         decimals=2,
         better="lower",
         empty=_NONE,
+        awaits=_AWAITS,
         limits=(
             Limit(
                 says="A budget is spent much faster than evenly.",
@@ -206,6 +214,7 @@ BUDGETS = (
         over="now",
         decimals=0,
         empty=_NONE,
+        awaits=_AWAITS,
         states=(("Current", "green"), ("Stale", "purple")),
         limits=(
             Limit(
@@ -247,7 +256,9 @@ BUDGETS = (
 )
 
 
-def _column(name: str, title: str, expr: str, means: str, *, money: bool = True, empty: str = "Unknown") -> Signal:
+def _column(
+    name: str, title: str, expr: str, means: str, *, money: bool = True, empty: str = "Unknown", awaits: str = ""
+) -> Signal:
     return Signal(
         name=name,
         title=title,
@@ -259,6 +270,7 @@ def _column(name: str, title: str, expr: str, means: str, *, money: bool = True,
         over="now",
         decimals=2 if money else None,
         empty=empty,
+        awaits=awaits,
     )
 
 
@@ -269,6 +281,7 @@ BUDGET_COLUMNS = (
         "max by (budget) (agentgauge_budget_limit_usd{$where})",
         "What may be spent in the period.",
         empty=_NONE,
+        awaits=_AWAITS,
     ),
     _column(
         "budget_spent",

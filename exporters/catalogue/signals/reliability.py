@@ -17,6 +17,8 @@ _RECORDED = "agent_objective:agentgauge_objective"
 _LEFT = f"{_RECORDED}:budget_left{{$where}}"
 _BOARD = "agents-reliability"
 _NONE = "No objective is set"
+# There is a file of them, and Prometheus has recorded of none yet what is left to it.
+_AWAITS = f"agentgauge_objectives_file_broken{{$where}} and on () absent({_LEFT})"
 # Fewer runs in the long window wake nobody: at 14.4 and an objective of 99 %, three of them would have to fail.
 _FEWEST = 20
 _DO = (
@@ -57,6 +59,7 @@ def _burn(
         decimals=1,
         better="lower",
         empty=_NONE,
+        awaits=_AWAITS,
         limits=(
             Limit(
                 says=says,
@@ -85,6 +88,7 @@ RELIABILITY = (
         over="now",
         decimals=0,
         empty=_NONE,
+        awaits=_AWAITS,
     ),
     Signal(
         name="objectives_missed",
@@ -97,6 +101,7 @@ RELIABILITY = (
         decimals=0,
         better="lower",
         empty=_NONE,
+        awaits=_AWAITS,
     ),
     Signal(
         name="least_budget_left",
@@ -109,6 +114,7 @@ RELIABILITY = (
         decimals=0,
         better="higher",
         empty=_NONE,
+        awaits=_AWAITS,
     ),
     Signal(
         name="fastest_burn",
@@ -121,6 +127,7 @@ RELIABILITY = (
         decimals=1,
         better="lower",
         empty="No runs are judged",
+        awaits=_AWAITS,
     ),
     Signal(
         name="error_budget_left",
@@ -135,6 +142,7 @@ RELIABILITY = (
         better="higher",
         below_zero=True,
         empty=_NONE,
+        awaits=_AWAITS,
         limits=(
             Limit(
                 says="An agent has spent its error budget.",
@@ -159,6 +167,7 @@ RELIABILITY = (
         over="now",
         better="higher",
         empty="Nothing is being spent",
+        awaits=_AWAITS,
     ),
     Signal(
         name="objectives_kept",
@@ -232,6 +241,7 @@ OBJECTIVE_COLUMNS = (
         over="now",
         decimals=2,
         empty=_NONE,
+        awaits=_AWAITS,
     ),
     Signal(
         name="objective_attained",
