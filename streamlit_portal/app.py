@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from streamlit_portal import filters, findings, grafana, panel, runbooks, settings, widgets
+from streamlit_portal import filters, findings, firing, grafana, notice, panel, runbooks, settings, widgets
 from streamlit_portal.settings import Settings
 from streamlit_portal.tab import Tab
 from streamlit_portal.tabs import (
@@ -49,9 +49,7 @@ def show(tab: Tab, chosen: Settings) -> None:
             )
     if tab.cards:
         widgets.cards(tab.cards, page)
-    with st.container(key="notice"):
-        if notice := " ".join(filter(None, (_untold(chosen), _notice(page, healthy)))):
-            st.caption(notice)
+    notice.show(page, healthy)
     for at, names in enumerate(tab.rows):
         with st.container(key=f"row-{at}"):
             widgets.row(names, page)
@@ -70,22 +68,6 @@ def show_panel(chosen: Settings) -> None:
     else:
         st.title("No such panel", anchor=False)
         st.markdown("No alert has the panel of this address. It may be of another version.")
-
-
-def _untold(chosen: Settings) -> str:
-    """Say that alerts go nowhere, if that is known."""
-    return "Nobody is told of alerts: docs/alerts.md says how to set that up." if chosen.notify == () else ""
-
-
-def _notice(page: widgets.Page, healthy: bool) -> str:
-    """Say in one line why panels are drawn here, or nothing when they are Grafana's."""
-    if page.grafana:
-        return ""
-    if not page.settings.grafana:
-        return "No Grafana is set up here: the portal draws the panels itself, from Prometheus."
-    if healthy:
-        return "On a phone the portal draws the panels itself, from Prometheus; Grafana has them too."
-    return "Grafana does not answer: until it does, the portal draws the same panels itself, from Prometheus."
 
 
 def _watch(chosen: Settings, dark: bool, healthy: bool) -> None:
@@ -115,6 +97,9 @@ def main() -> None:
         ]
         for group, tabs in TABS.items()
     }
+    pages["Watch"].append(
+        st.Page(partial(firing.show, chosen), title=firing.TITLE, url_path=firing.PATH, help=firing.QUESTION)
+    )
     pages["Govern"].append(st.Page(runbooks.show, title=runbooks.TITLE, url_path=runbooks.PATH, help=runbooks.QUESTION))
     pages["Govern"].append(
         st.Page(partial(show_panel, chosen), title="Panel", url_path=panel.PATH, visibility="hidden")

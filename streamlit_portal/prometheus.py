@@ -77,6 +77,25 @@ def label_values(url: str, label: str, end: float) -> tuple[str, ...] | None:
         return None
 
 
+def alert_rules(url: str, moment: float) -> list[dict[str, Any]] | None:
+    """Return the alert rules as Prometheus' API tells them, with what of each fires; None while it does not answer.
+
+    `moment` only tells one look from the next.
+    """
+    if time.monotonic() < _quiet_until.get(url, 0.0):
+        return None
+    try:
+        return _alert_rules(url, moment)
+    except UnreachableError:
+        _quiet_until[url] = time.monotonic() + QUIET
+        return None
+
+
+def beat(refresh: int) -> float:
+    """Return the moment that all queries of one beat share, so that they are asked once for everybody."""
+    return time.time() // refresh * refresh
+
+
 def shown_address(url: str) -> str:
     """Return the address without a user's name and password."""
     scheme, _, rest = url.partition("://")
@@ -114,6 +133,13 @@ def _values(url: str, label: str, end: float) -> tuple[str, ...]:
         form = {"start": f"{end - _MEMORY:.0f}", "end": f"{end:.0f}"}
         data = _call(session, "GET", f"{url}/api/v1/label/{label}/values", form)
     return tuple(sorted(value for value in data.get("data", ()) if value))
+
+
+@st.cache_data(ttl=120, max_entries=8, show_spinner=False)
+def _alert_rules(url: str, moment: float) -> list[dict[str, Any]]:
+    with requests.Session() as session:
+        data = _call(session, "GET", f"{url}/api/v1/rules", {"type": "alert"})
+    return [rule for group in data.get("data", {}).get("groups", ()) for rule in group["rules"]]
 
 
 def _answer(session: requests.Session, url: str, query: Query) -> Answer:

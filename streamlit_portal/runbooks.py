@@ -13,14 +13,22 @@ QUESTION = "An alert fires: what does it mean, and what is to be done first?"
 def show() -> None:
     """Draw the section of the alert that the address names by its anchor in docs/runbooks.md, else all of them."""
     st.title(TITLE, anchor=False, help=QUESTION)
+    every = {alert.anchor: alert for alert in alerts(SIGNALS.values())}
     named = st.query_params.get("alert")
-    every = alerts(SIGNALS.values())
-    chosen = [alert for alert in every if alert.anchor == named]
-    for alert in chosen or every:
+    picked = st.selectbox(
+        "Alert",
+        list(every),
+        index=list(every).index(named) if named in every else None,
+        format_func=lambda anchor: f"{every[anchor].name}: {every[anchor].limit.says}",
+        placeholder="All alerts: pick one, or type a part of its name",
+        label_visibility="collapsed",
+    )
+    if picked != named:
+        # A link to what is shown.
+        st.query_params.from_dict({"alert": picked} if picked else {})
+    for alert in [every[picked]] if picked else every.values():
         st.header(alert.name, anchor=alert.anchor)
         st.markdown(_without_formulas(runbook(alert)))
-    if chosen:
-        st.markdown(f"[All runbooks]({PATH})")
 
 
 def _without_formulas(markdown: str) -> str:

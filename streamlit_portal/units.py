@@ -9,6 +9,9 @@ NONE = "–"  # noqa: RUF001 (the dash is meant)
 _SHORT = ("", " K", " Mil", " Bil", " Tri", " Quadr", " Quint", " Sext", " Sept")
 _MONEY = ("", "K", "M", "B", "T")
 _BYTES = (" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB", " ZiB", " YiB")
+# Steps of an axis of time, in seconds, from a minute to some days.
+_STEPS = (15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400)
+_DAYS = 5 * 86_400.0
 # From this size in seconds on, divided by this, called this.
 _SECONDS = (
     (31_536_000.0, 31_556_900.0, " year"),
@@ -69,16 +72,17 @@ def ticks(top: float, unit: Unit) -> list[float]:
     """Return four to six round values from 0 past `top`, which may be 0."""
     if top <= 0 or not math.isfinite(top):
         return [0.0, 1.0]
-    steps: tuple[float, ...] = (1.0, 2.0, 2.5, 5.0, 10.0)
     scale = 1.0
     if unit == "bytes":
         scale = 1024.0 ** max(0, math.floor(math.log(top, 1024)))
-    elif unit == "s" and top > 60:
-        scale = 86_400.0 if top > 172_800 else 3_600.0 if top > 7_200 else 60.0
-        steps = (1.0, 2.0, 5.0, 10.0) if top / scale > 4 else (0.5, 1.0, 2.0)
+    elif unit == "s" and top > _DAYS:
+        scale = 86_400.0
     rough = top / scale / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next((s for s in steps if s * power >= rough * 0.999), steps[-1]) * power * scale
+    if unit == "s" and 60 < top <= _DAYS:
+        step = float(next(step for step in _STEPS if step >= rough))
+    else:
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next((s for s in (1.0, 2.0, 2.5, 5.0) if s * power >= rough * 0.999), 10.0) * power * scale
     count = math.ceil(top / step - 1e-9)
     return [round(step * index, 12) for index in range(count + 1)]
 

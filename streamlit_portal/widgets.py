@@ -1,6 +1,5 @@
 """Card, panel, table: how a signal is shown, in slots that never move."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,7 +55,7 @@ class Page:
 
     def now(self) -> float:
         """The moment that all queries of one beat share, so that they are asked once for everybody."""
-        return time.time() // self.settings.refresh * self.settings.refresh
+        return prometheus.beat(self.settings.refresh)
 
     def ask(self, queries: Sequence[Query]) -> tuple[Answer, ...]:
         """Answer queries in their order; see `prometheus.ask`."""

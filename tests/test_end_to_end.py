@@ -358,6 +358,27 @@ def test_every_tab_is_drawn_in_the_dark_over_the_week(tab: Tab, running: Stack, 
     assert errors == []
 
 
+def test_the_alerts_page_says_what_fires(running: Stack, server: Prometheus, looks: Looks) -> None:
+    page, errors = opened(looks["light"], f"{running.url('PORTAL_PORT')}/alerts")
+    expect(page.locator(".st-key-firing [data-testid=stMarkdown]").first).to_be_visible()
+
+    def shown() -> set[str]:
+        return {
+            text.split(" · ")[0]
+            for text in page.locator("[class*=st-key-alert-] [data-testid=stCaptionContainer]").all_inner_texts()
+        }
+
+    def wrong() -> set[str]:
+        """What either of them says alone: one may have fired or ended since the page asked."""
+        fires = {one["labels"]["alertname"] for one in server.get("alerts")["alerts"] if one["state"] == "firing"}
+        return fires ^ shown()
+
+    assert looked(wrong, set()) == set()
+    page.screenshot(path=SHOTS / "alerts-light.png")
+    page.close()
+    assert errors == []
+
+
 # Prometheus itself
 
 

@@ -16,13 +16,27 @@ from portal_stage import HOSTILE
 from streamlit.testing.v1 import AppTest
 
 from exporters.catalogue.alerts import alerts
+from exporters.catalogue.faults import Query as Asked
 from exporters.catalogue.model import Signal, spoken
 from exporters.catalogue.signals import SIGNALS
-from streamlit_portal import app, charts, colours, grafana, lines, panel, prometheus, runbooks, settings, units, widgets
+from streamlit_portal import (
+    charts,
+    colours,
+    firing,
+    grafana,
+    lines,
+    notice,
+    panel,
+    prometheus,
+    runbooks,
+    settings,
+    units,
+    widgets,
+)
 from streamlit_portal.app import TABS
 from streamlit_portal.axes import Look, values
 from streamlit_portal.prometheus import Answer, Query, Series
-from streamlit_portal.scope import RANGES, Scope, moment_before, quoted
+from streamlit_portal.scope import LABELS, RANGES, Scope, moment_before, quoted
 from streamlit_portal.tab import Tab
 
 ALL_TABS = [tab for tabs in TABS.values() for tab in tabs]
@@ -91,6 +105,9 @@ def test_what_is_not_a_number_is_a_dash() -> None:
         (640.0, "short", ["0", "200", "400", "600", "800"]),
         (0.33, "percentunit", ["0%", "10%", "20%", "30%", "40%"]),
         (580.0, "s", ["0 s", "2 min", "4 min", "6 min", "8 min", "10 min"]),
+        (151.0, "s", ["0 s", "1 min", "2 min", "3 min"]),
+        (7300.0, "s", ["0 s", "30 min", "1 hour", "1.5 hour", "2 hour", "2.5 hour"]),
+        (400_000.0, "s", ["0 s", "1 day", "2 day", "3 day", "4 day", "5 day"]),
         (4.4, "s", ["0 s", "1 s", "2 s", "3 s", "4 s", "5 s"]),
         (0.2, "currencyUSD", ["$0", "$0.05", "$0.1", "$0.15", "$0.2"]),
         (3 * 1024.0, "bytes", ["0 B", "1 KiB", "2 KiB", "3 KiB"]),
@@ -452,7 +469,7 @@ def test_every_alert_has_a_runbook_without_formulas() -> None:
     ("said", "known"), [({}, False), ({"AGENTGAUGE_NOTIFY": "slack"}, False), ({"AGENTGAUGE_NOTIFY": " "}, True)]
 )
 def test_that_nobody_is_told_of_alerts_is_said_where_it_is_known(said: dict[str, str], known: bool) -> None:
-    assert bool(app._untold(settings.from_environment(said))) == known
+    assert bool(notice._untold(settings.from_environment(said))) == known
 
 
 class Deaf:
@@ -572,3 +589,55 @@ def test_a_state_that_is_more_than_well_or_not_has_its_own_words() -> None:
     assert [row["state"] for row in rows_of(drawn)] == ["OK", "Warning", "Exceeded"]
     scale = drawn.to_dict()["encoding"]["color"]["scale"]
     assert dict(zip(scale["domain"], scale["range"], strict=True))["Exceeded"] == colours.named("red", True)
+
+
+def rule(name: str, *alerts: dict[str, object], health: str = "ok") -> dict[str, object]:
+    return {"name": name, "health": health, "alerts": list(alerts)}
+
+
+def fires(severity: str, since: str, state: str = "firing", **labels: str) -> dict[str, object]:
+    return {
+        "labels": {"severity": severity, **labels},
+        "annotations": {"panel_id": "7"},
+        "state": state,
+        "activeAt": f"2026-03-10T09:{since}:00.123456789Z",
+    }
+
+
+RULES = [
+    rule("Slow", fires("warning", "10", gen_ai_agent_name="a"), fires("warning", "50", gen_ai_agent_name="b")),
+    rule("Failing", fires("critical", "20", gen_ai_agent_name="b & c", gen_ai_request_model="gpt-5")),
+    rule("Dear", fires("warning", "30", state="pending")),
+    rule("Quiet"),
+]
+
+
+def test_what_is_critical_stands_first_and_then_what_began_last() -> None:
+    assert [(one.name, one.labels["gen_ai_agent_name"]) for one in firing.firing(RULES)] == [
+        ("Failing", "b & c"),
+        ("Slow", "b"),
+        ("Slow", "a"),
+    ]
+    assert [one.name for one in firing.firing(RULES, "pending")] == ["Dear"]
+    # 09:20 of that day, and what the nanoseconds say to the microsecond.
+    assert firing.firing(RULES)[0].since == datetime(2026, 3, 10, 9, 20, 0, 123456, UTC).timestamp()
+
+
+def test_how_many_alerts_fire_is_said_above_every_page() -> None:
+    assert firing.headline(RULES) == "2 alerts fire"
+    assert firing.headline(RULES[:1]) == "1 alert fires"
+    assert firing.headline(RULES[2:]) == firing.headline([]) == firing.headline(None) == ""
+
+
+def test_a_panel_of_an_alert_is_that_of_whom_it_fires_for() -> None:
+    assert firing._panel(firing.firing(RULES)[0]) == "panel?id=7&agent=b%20%26%20c&model=gpt-5"
+
+
+def test_that_nothing_fires_is_another_thing_than_that_nobody_looks() -> None:
+    assert "no alert rules" in firing._quiet([])
+    assert "Not judged yet" in firing._quiet([rule("Slow", health="unknown")])
+    assert "Nothing fires.] 1 alerts" in firing._quiet([rule("Slow", health="unknown"), rule("Quiet")])
+
+
+def test_what_the_notice_asks_for_exists() -> None:
+    assert Asked.of(notice.BEHIND).series <= LABELS.keys()

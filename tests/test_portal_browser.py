@@ -125,10 +125,21 @@ def test_a_link_to_a_runbook_shows_the_section_of_its_alert(drawing: str, open_p
     expect(page.locator(f"#{alert.anchor}")).to_have_text(alert.name)
     expect(page.get_by_text("What to do.")).to_be_in_viewport()
     expect(page.locator(f"#{first.anchor}")).to_have_count(0)
-    # Streamlit opens links of its pages in a tab of their own.
-    with page.context.expect_page() as opened:
-        page.get_by_role("link", name="All runbooks").click()
-    expect(opened.value.locator(f"#{first.anchor}")).to_have_text(first.name)
+    # Another is picked by a part of its name, and the address says which.
+    picker = page.get_by_role("combobox", name="Alert")
+    picker.fill(first.name)
+    page.get_by_role("option", name=first.name).click()
+    expect(page.locator(f"#{first.anchor}")).to_have_text(first.name)
+    page.wait_for_url(re.compile(f"alert={first.anchor}$"))
+    page.goto(f"{drawing}/runbooks")
+    expect(page.locator(f"#{first.anchor}")).to_have_text(first.name)
+    expect(page.locator(f"#{alert.anchor}")).to_have_text(alert.name)
+
+
+def test_a_prometheus_without_alert_rules_is_not_one_of_which_nothing_fires(drawing: str, open_page: Open) -> None:
+    page = open_page(f"{drawing}/alerts")
+    expect(page.get_by_text("Prometheus has no alert rules.")).to_be_visible()
+    expect(page.get_by_text("Nothing fires.")).to_have_count(0)
 
 
 def test_a_link_to_a_panel_shows_it_for_whom_the_message_was_about(drawing: str, open_page: Open) -> None:

@@ -65,7 +65,7 @@ AGENTS = Table(
 )
 AGENT_CHANGES = Table(
     name="agent_changes_table",
-    title="Agents, and what changed most against the period before",
+    title="Agents, and what changed against the period before",
     labels=("gen_ai_agent_name",),
     columns=(
         "agent_runs",
@@ -80,7 +80,7 @@ AGENT_CHANGES = Table(
 )
 MODEL_CHANGES = Table(
     name="model_changes_table",
-    title="Models, and what changed most against the period before",
+    title="Models, and what changed against the period before",
     labels=("gen_ai_request_model",),
     columns=(
         "model_calls",
