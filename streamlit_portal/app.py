@@ -33,7 +33,7 @@ _LOOK = 2.0
 
 
 def show(tab: Tab, chosen: Settings) -> None:
-    """Draw a page: title, filters, notice, cards, panels and table, each in a slot of its own."""
+    """Draw a page: title, filters, cards, notice, panels, tables and foot, each in a slot of its own."""
     title = st.container(key="title", horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     scope = filters.bar(chosen)
     healthy = grafana.answers(chosen.grafana_internal, chosen.probe)
@@ -58,6 +58,7 @@ def show(tab: Tab, chosen: Settings) -> None:
                 widgets.table(table, page, number)
             if tab.finding:
                 findings.show(tab.finding, page)
+    notice.trust(page)
     st.fragment(_watch, run_every=_LOOK)(chosen, scope.dark, healthy)
 
 

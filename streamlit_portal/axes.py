@@ -14,17 +14,21 @@ from streamlit_portal.lines import Line
 
 # Pixels of a name beside a bar or in a legend; longer ones end in three dots and are whole under the pointer.
 NAME = 170
+# Pixels of a line of a legend.
+_LEGEND_ROW = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """How a chart is to look: the theme, its size in pixels, of which the width is the least to expect,
-    and every name of the label that it is coloured by, so that a name has one colour on every tab."""
+    every name of the label that it is coloured by, so that a name has one colour on every tab, and whether
+    it stands alone in its row, where it may be as high as it needs."""
 
     dark: bool
     width: int
     height: int
     names: tuple[str, ...] = ()
+    alone: bool = False
 
 
 def time(moments: Sequence[float]) -> alt.X:
@@ -79,7 +83,6 @@ def colour(
     names = [line.name for line in found]
     known = colours.assigned(signal, [*look.names, *names], look.dark)
     shades = [known[name] for name in names]
-    longest = max(len(name) for name in names)
     legend = alt.Legend(
         orient="bottom",
         # Vega gives its symbols a role without a name; the chart as a whole has one.
@@ -88,7 +91,7 @@ def colour(
         symbolStrokeWidth=3,
         symbolOpacity=1,
         labelLimit=NAME,
-        columns=max(1, look.width // (min(7 * longest, NAME) + 36)),
+        columns=_columns(names, look),
         columnPadding=12,
         rowPadding=2,
         offset=6,
@@ -99,3 +102,14 @@ def colour(
         scale=alt.Scale(domain=names, range=shades),
         legend=legend if len(names) > 1 else None,
     )
+
+
+def height(found: Sequence[Line], look: Look) -> int:
+    """Return the height of a chart with a legend: where nothing stands beside it, a long legend takes nothing of it."""
+    rows = math.ceil(len(found) / _columns([line.name for line in found], look)) if len(found) > 1 else 0
+    return look.height + (_LEGEND_ROW * max(0, rows - 2) if look.alone else 0)
+
+
+def _columns(names: Sequence[str], look: Look) -> int:
+    """How many whole names of the longest fit side by side."""
+    return max(1, look.width // (min(7 * max(map(len, names)), NAME) + 36))

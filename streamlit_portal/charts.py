@@ -24,6 +24,7 @@ def draw(signal: Signal, answer: Answer, moments: Sequence[float], look: Look) -
     `moments` is the grid of the range query; for a bar gauge, which is one moment, it has one.
     """
     chart: Drawn | None = None
+    height = look.height
     if signal.view == "heatmap":
         chart = _heatmap(signal, lines.buckets(answer, moments), moments, look)
     elif signal.view == "matrix":
@@ -36,10 +37,10 @@ def draw(signal: Signal, answer: Answer, moments: Sequence[float], look: Look) -
         elif signal.view == "state":
             chart = _states(signal, found, moments, look)
         else:
-            chart = _series(signal, found, moments, look)
+            chart, height = _series(signal, found, moments, look), axes.height(found, look)
     if chart is None:
         return None
-    return chart.properties(height=look.height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2})
+    return chart.properties(height=height, padding={"left": 4, "right": 8, "top": 6, "bottom": 2})
 
 
 def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], look: Look) -> Drawn:

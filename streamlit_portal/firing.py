@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import streamlit as st
 
+from exporters.catalogue.alerts import DRILL
 from streamlit_portal import panel, prometheus, runbooks, units
 from streamlit_portal.scope import PICKERS
 from streamlit_portal.settings import Settings
@@ -34,7 +35,7 @@ class Firing:
 
 
 def firing(rules: Rules, state: str = "firing") -> list[Firing]:
-    """Return what fires, or is `pending`: what is critical first, then what began last."""
+    """Return what fires, or is `pending`: what is critical first, then what began last. A drill is no alert."""
     found = [
         Firing(
             name=rule["name"],
@@ -44,6 +45,7 @@ def firing(rules: Rules, state: str = "firing") -> list[Firing]:
             said=one["annotations"],
         )
         for rule in rules
+        if rule["name"] != DRILL
         for one in rule.get("alerts") or ()
         if one["state"] == state
     ]

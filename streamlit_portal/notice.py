@@ -1,15 +1,22 @@
-"""Notice: the line above the panels of every page that says what the numbers do not."""
+"""Notice: what every page says above its panels, and at its foot, about whether its numbers can be trusted."""
 
 import streamlit as st
 
 from exporters.catalogue.signals import SIGNALS
-from streamlit_portal import firing, prometheus
+from streamlit_portal import firing, prometheus, units
 from streamlit_portal.prometheus import Query
 from streamlit_portal.settings import Settings
 from streamlit_portal.widgets import Page, plain
 
 # Stores whose past is still being read. Until it is, none of their totals is shown.
 BEHIND = "count(agentgauge_source_caught_up == 0)"
+
+# What of a page's numbers is old, left out, or not what the store says.
+_TRUST = (
+    ("source_lag", "read up to {} ago"),
+    ("unpriced_share", "{} of the model calls have no price"),
+    ("reconcile_drift", "at most {} off the stores' own totals"),
+)
 
 
 def show(page: Page, healthy: bool) -> None:
@@ -25,6 +32,25 @@ def _shown(page: Page, healthy: bool) -> None:
         st.markdown(f"[:red[:material/error: {fires}]]({firing.PATH})", width="content")
     if said := " ".join(filter(None, (_exporter(page, now), _untold(page.settings), _grafana(page, healthy)))):
         st.caption(plain(said))
+
+
+def trust(page: Page) -> None:
+    """Draw the line at the foot."""
+    with st.container(key="trust"):
+        st.fragment(_trusted, run_every=page.beat)(page)
+
+
+def _trusted(page: Page) -> None:
+    now = page.now()
+    signals = [SIGNALS[name] for name, _ in _TRUST]
+    answers = page.ask([Query(expr=page.scope.expression(one, page.scope.span.seconds), end=now) for one in signals])
+    said = [
+        words.format(units.of(signal, max(series.points[-1][1] for series in answer.series)))
+        for (_, words), signal, answer in zip(_TRUST, signals, answers, strict=True)
+        if answer.series
+    ]
+    if said:
+        st.caption(plain(f"These numbers: {' · '.join(said)}."))
 
 
 def _exporter(page: Page, now: float) -> str:

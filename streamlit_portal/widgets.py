@@ -22,8 +22,8 @@ from streamlit_portal.settings import Settings
 HEIGHT = 296
 # The room of a row on a phone and on a small laptop, and what a slot and an axis take of it.
 _PHONE, _NARROW, _FRAME = 360, 1140, 80
-# Pixels of the column of names in a table, on a phone too.
-_NAME = 150
+# Pixels of a column of names in a table, and of each of two on a phone.
+_NAME, _NARROW_NAME = 150, 100
 _MARKDOWN = str.maketrans({mark: f"\\{mark}" for mark in r"\`*_{}[]()<>#+-.!|~$:&"})
 _COLOUR: dict[str, Literal["normal", "inverse", "off"]] = {"lower": "inverse", "higher": "normal", "": "off"}
 # What is said, on a card and where there is more room, while an answer is still to come.
@@ -209,7 +209,7 @@ def _drawing(signal: Signal, page: Page, beside: int) -> None:
         (answer,) = page.ask([query])
     width = _PHONE if scope.phone else _NARROW // beside
     names = page.names(signal.by[0], now) if len(signal.by) == 1 or signal.view == "scatter" else ()
-    look = Look(dark=scope.dark, width=width - _FRAME, height=HEIGHT, names=names)
+    look = Look(dark=scope.dark, width=width - _FRAME, height=HEIGHT, names=names, alone=scope.phone)
     chart = None if answer.problem else charts.draw(signal, answer, moments, look)
     if chart is None:
         with st.container(height=HEIGHT, border=False, horizontal_alignment="center", vertical_alignment="center"):
@@ -248,6 +248,8 @@ def _table(table: Table, page: Page) -> None:
     frame = pd.DataFrame(cells, columns=[*subjects, *(signal.title for signal in signals)])
     by = SIGNALS[table.sort].title if table.sort else subjects[0]
     frame = frame.sort_values(by, ascending=False)
+    narrow = page.scope.phone and len(subjects) > 1
+    name = _NARROW_NAME if narrow else _NAME
     shown = {signal.title: lambda value, signal=signal: units.of(signal, value) for signal in signals}
     st.dataframe(
         frame.style.format(shown),
@@ -255,7 +257,10 @@ def _table(table: Table, page: Page) -> None:
         alt=table.title,
         hide_index=True,
         column_config={
-            **{subject: st.column_config.Column(width=_NAME, pinned=True) for subject in subjects},
+            **{
+                subject: st.column_config.Column(width=name, pinned=not narrow or subject == subjects[0])
+                for subject in subjects
+            },
             **{signal.title: st.column_config.Column(help=signal.means) for signal in signals},
         },
     )

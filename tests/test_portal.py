@@ -406,6 +406,19 @@ def test_a_band_without_the_usual_says_what_it_takes() -> None:
     assert band.empty not in drawn("present", "usual", "upper", "lower")
 
 
+def test_a_long_legend_takes_nothing_of_a_chart_that_stands_alone() -> None:
+    answer = Answer(series=tuple(series((0, 1.0), (60, 2.0), gen_ai_agent_name=f"agent {at}") for at in range(8)))
+
+    def height(width: int, alone: bool) -> int:
+        look = Look(dark=False, width=width, height=300, alone=alone)
+        chart = charts.draw(SIGNALS["runs_by_agent"], answer, (0.0, 60.0), look)
+        assert chart is not None
+        return int(chart.to_dict()["height"])
+
+    # A name of seven letters takes 85 pixels: three in a line of 280, and eight names are three lines.
+    assert (height(280, True), height(280, False), height(1000, True)) == (316, 300, 300)
+
+
 def test_one_or_two_points_are_no_sparkline() -> None:
     assert widgets._sparkline(Answer()) is None
     assert widgets._sparkline(Answer(series=(series((0, 1.0), (60, 2.0)),))) is None
@@ -609,6 +622,7 @@ RULES = [
     rule("Failing", fires("critical", "20", gen_ai_agent_name="b & c", gen_ai_request_model="gpt-5")),
     rule("Dear", fires("warning", "30", state="pending")),
     rule("Quiet"),
+    rule("WeeklyDrill", fires("critical", "55")),
 ]
 
 

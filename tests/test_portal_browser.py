@@ -170,6 +170,10 @@ def test_the_overview_shows_the_numbers_that_were_put_in(drawing: str, open_page
     }
     expect(page.get_by_text("No Grafana is set up here")).to_be_visible()
     expect(page.locator("iframe")).to_have_count(0)
+    # One of ten model calls a step has no price. Nothing was held against the store's own totals.
+    expect(page.locator(".st-key-trust")).to_have_text(
+        "These numbers: read up to 0 s ago · 10.0% of the model calls have no price."
+    )
 
 
 def test_no_data_is_a_sentence_and_not_a_zero(drawing: str, open_page: Open) -> None:

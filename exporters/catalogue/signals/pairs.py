@@ -39,7 +39,7 @@ def _column(
         over="range",
         decimals=decimals,
         better="" if decimals == 0 else "lower",
-        empty="Unknown",
+        empty="No store says versions of agents" if by == _VERSION else "Unknown",
     )
 
 
