@@ -21,17 +21,18 @@ _TRUST = (
 
 def show(page: Page, healthy: bool) -> None:
     """Draw the line, anew on each beat."""
-    with st.container(key="notice", horizontal=True, vertical_alignment="center"):
+    with st.container(key="notice"):
         st.fragment(_shown, run_every=page.beat)(page, healthy)
 
 
 def _shown(page: Page, healthy: bool) -> None:
     now = page.now()
     rules = prometheus.alert_rules(page.settings.prometheus, now)
-    if fires := firing.headline(rules):
-        st.markdown(f"[:red[:material/error: {fires}]]({firing.PATH})", width="content")
-    if said := " ".join(filter(None, (_exporter(page, now), _untold(page.settings), _grafana(page, healthy)))):
-        st.caption(plain(said))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if fires := firing.headline(rules):
+            st.markdown(f"[:red[:material/error: {fires}]]({firing.PATH})", width="content")
+        if said := " ".join(filter(None, (_exporter(page, now), _untold(page.settings), _grafana(page, healthy)))):
+            st.caption(plain(said), width="content")
 
 
 def trust(page: Page) -> None:
