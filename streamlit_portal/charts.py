@@ -50,7 +50,7 @@ def _series(signal: Signal, found: Sequence[Line], moments: Sequence[float], loo
     top = max(row["high"] for row in rows if row["high"] is not None)
     bottom = min(row["high"] for row in rows if row["high"] is not None) if signal.below_zero else 0.0
     # One far above the lines would press them flat.
-    limits = [limit.above for limit in signal.limits if limit.above is not None and limit.above <= 2 * top]
+    limits = [limit.above for limit in signal.drawn if limit.above is not None and limit.above <= 2 * top]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=axes.time(moments),
         y=axes.values(signal, max(top, *limits, 0.0), bottom),
@@ -160,7 +160,7 @@ def _bars(signal: Signal, found: Sequence[Line], look: Look) -> Drawn:
         ),
         tooltip=[alt.Tooltip("name:N", title=signal.title), alt.Tooltip("words:N", title="Value")],
     )
-    bounds = [limit.bound for limit in signal.limits]
+    bounds = [limit.bound for limit in signal.drawn]
     reach = max(*(line.size for line in found), *bounds, 0.0) * 1.18 or 1.0
     colour = axes.colour(signal, found, look).legend(None) if not bounds else alt.Color("colour:N", scale=None)
     limits = alt.Chart(alt.InlineData(values=[{"high": bound} for bound in bounds]))
@@ -175,7 +175,7 @@ def _bars(signal: Signal, found: Sequence[Line], look: Look) -> Drawn:
 
 def _judged(signal: Signal, value: float, look: Look) -> str:
     """The colour of a value: of the worst limit that it is past."""
-    past = [limit.severity for limit in signal.limits if limit.above is not None and value > limit.above]
+    past = [limit.severity for limit in signal.drawn if limit.above is not None and value > limit.above]
     return colours.named("red" if "critical" in past else "orange" if past else "green", look.dark)
 
 

@@ -190,7 +190,8 @@ def test_a_state_is_of_what_is_spent(amount: float, state: str) -> None:
 
 
 def test_a_warning_is_where_the_alert_is() -> None:
-    assert [limit.above for limit in SIGNALS["budget_used"].limits] == [WARNING, 1.0]
+    assert [limit.above for limit in SIGNALS["budget_used"].limits] == [0.5, WARNING, 1.0]
+    assert [limit.above for limit in SIGNALS["budget_used"].drawn] == [WARNING, 1.0]
 
 
 def test_at_the_limits_themselves_it_is_not_past_them() -> None:

@@ -59,6 +59,24 @@ def test_a_file_that_only_who_holds_it_still_sees_is_told_of_as_replaced(path):
     assert kept.problem.endswith(": replaced outside of this container; restart the exporter to read it")
 
 
+def test_a_folder_whose_files_are_exchanged_all_at_once_is_seen(tmp_path):
+    """As Kubernetes mounts a ConfigMap: each name leads through `..data`, which is turned to another folder."""
+    for number, text in enumerate(("names: [a]\n", "names: [b]\n")):
+        version = tmp_path / f"..{number}"
+        version.mkdir()
+        (version / "names.yml").write_text(text)
+        os.utime(version / "names.yml", (1.0, 1.0))
+    data, path = tmp_path / "..data", tmp_path / "names.yml"
+    data.symlink_to("..0")
+    path.symlink_to("..data/names.yml")
+    kept = Declaration(path, names)
+    turned = tmp_path / "..data_tmp"
+    turned.symlink_to("..1")
+    turned.replace(data)
+    kept.refresh()
+    assert (kept.value, kept.problem) == (["b"], "")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -406,7 +406,7 @@ def test_thresholds_are_the_limits():
 
 def test_every_limit_is_drawn_and_nothing_else_is_judged():
     limits = {
-        signal.panel_id: sorted(limit.bound for limit in signal.limits) for signal in SIGNALS.values() if signal.limits
+        signal.panel_id: sorted(limit.bound for limit in signal.drawn) for signal in SIGNALS.values() if signal.drawn
     }
     seen = set()
     for _, one in PANELS:

@@ -75,6 +75,39 @@ def test_every_alert_fires_and_ends():
     assert ended == set(NAMES)
 
 
+# What people ask to be told of, in their words.
+ASKED = {
+    "errors of an agent": {"RunErrorRatioByAgent"},
+    "errors of a model": {"InferenceErrorRatioByModel"},
+    "latency of a model": {"InferenceLatencyByModel"},
+    "burn rates": {"BurnRate1h", "BurnRate6h", "BurnRate1d", "BurnRate3d", "ErrorBudgetLeft"},
+    "a budget": {"BudgetUsedHalf", "BudgetUsedWarning", "BudgetUsedExceeded", "BudgetForecast"},
+    "a cost that is unusual": {"SpendAnomaly", "SpendAnomalyByAgent"},
+    "tokens that are unusual": {"TokenAnomaly", "TokenAnomalyByAgent"},
+    "a run that is stuck or loops": {"RunStuckShareByAgent", "RunGrowthByAgent", "OpenRuns"},
+    "a tool that fails": {"ToolErrorRatioByTool"},
+    "scores that drop": {"ScoreDrop"},
+    "a source": {"SourceUp", "SourceLagBySource", "BadRecordsByReason", "ReconcileDrift"},
+    "calls without a price": {"UnpricedShare"},
+    "too many series": {"SeriesUsed", "LabelOverflow"},
+    "no traffic where there was some": {"RunsAgainstUsual", "TrafficAgainstUsual"},
+    "an exporter that is absent": {"ExporterUp"},
+}
+
+
+def test_whatever_people_ask_to_be_told_of_is_an_alert():
+    assert set.union(*ASKED.values()) <= set(NAMES)
+
+
+def test_every_alert_is_silent_in_a_scenario_before_it_fires():
+    begun = set()
+    for _, _, group in groups():
+        for name, first in firing(group).items():
+            silent = [one for one in group["alert_rule_test"] if one["alertname"] == name and not one.get("exp_alerts")]
+            begun |= {name} if any(seconds(one["eval_time"]) < first for one in silent) else set()
+    assert begun == set(NAMES)
+
+
 def cut(document: Json, group: Json, at: int, names: list[str]) -> Json:
     """The scenario with all its data gone from `at` on, judged when the alerts' windows and an hour more are over."""
     step = seconds(group["interval"])

@@ -116,7 +116,7 @@ class Limit:
     it shows the signal. `name` tells the limits of one signal apart, as in `Exceeded`.
 
     A budget is told of `once` in its period, by itself. What is `stale` says that numbers are old, not that
-    they are bad.
+    they are bad. What is not `drawn` is passed on the way, and no board judges by it.
 
     Against flapping: what fires goes on until the value passes `clears`, and for `keeps` longer.
     """
@@ -135,6 +135,7 @@ class Limit:
     severity: Literal["critical", "warning"] = "warning"
     once: bool = False
     stale: bool = False
+    drawn: bool = True
     # A condition besides, so that one failure among two calls wakes nobody; same blanks as the signal.
     when: str = ""
 
@@ -194,6 +195,11 @@ class Signal:
     def panel_id(self) -> int:
         """The id of the Grafana panel that draws this signal."""
         return panel_id(self.name)
+
+    @property
+    def drawn(self) -> tuple[Limit, ...]:
+        """The limits that boards draw, and colour values by."""
+        return tuple(limit for limit in self.limits if limit.drawn)
 
     @property
     def judged(self) -> str:

@@ -86,8 +86,8 @@ def _column(signal: Signal) -> Json:
     properties: list[Json] = [{"id": "unit", "value": unit}, {"id": "mappings", "value": empty(signal)}]
     if decimals is not None:
         properties.append({"id": "decimals", "value": decimals})
-    if signal.limits:
-        properties.append({"id": "thresholds", "value": {"mode": "absolute", "steps": steps(signal.limits)}})
+    if signal.drawn:
+        properties.append({"id": "thresholds", "value": {"mode": "absolute", "steps": steps(signal.drawn)}})
         properties.append({"id": "custom.cellOptions", "value": {"type": "color-text"}})
     return {"matcher": {"id": "byName", "options": signal.title}, "properties": properties}
 

@@ -33,7 +33,7 @@ def signal_panel(signal: Signal, place: Mapping[str, int], where: Mapping[str, s
         "targets": [target(signal, where)],
         "maxDataPoints": (_HEATMAP_CELLS if heatmap else _RATE_POINTS) if steady else None,
         "interval": RATE_STEP if heatmap else None,
-        "thresholds": steps(signal.limits),
+        "thresholds": steps(signal.drawn),
     }
     return live(_VIEWS[signal.view](signal, common))
 
@@ -45,7 +45,7 @@ def _stat(signal: Signal, common: Json) -> Any:
         format=unit,
         decimals=decimals,
         color={"mode": "thresholds"},
-        colorMode="value" if signal.limits else "none",
+        colorMode="value" if signal.drawn else "none",
         graphMode="none",
         mappings=empty(signal),
         noValue=signal.empty,
@@ -78,7 +78,7 @@ def _series(signal: Signal, common: Json) -> Any:
         showPoints="auto",
         pointSize=4,
         stacking={"group": "A", "mode": "normal" if stacked else "none"},
-        thresholdsStyleMode="dashed" if signal.limits else "off",
+        thresholdsStyleMode="dashed" if signal.drawn else "off",
         tooltipMode="multi",
         tooltipSort="desc",
         legendDisplayMode="table" if many else "list",
@@ -111,7 +111,7 @@ def _painted(name: str, colour: str) -> Json:
 def _bars(signal: Signal, common: Json) -> Any:
     unit, decimals = figure(signal)
     defaults = {
-        "color": {"mode": "thresholds" if signal.limits else "palette-classic-by-name"},
+        "color": {"mode": "thresholds" if signal.drawn else "palette-classic-by-name"},
         "decimals": decimals,
         "mappings": empty(signal),
         "min": 0,

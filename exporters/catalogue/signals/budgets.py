@@ -19,6 +19,9 @@ _NONE_SHORT = "None set"
 _AWAITS = "absent(agentgauge_budgets_judged_timestamp_seconds{$where}) or max(agentgauge_budget_limit_usd{$where})"
 # What is overspent is told as that alone.
 _NOT_PAST = "max by (budget) (agentgauge_budget_used_ratio{$where}) <= 1"
+# Told when it is passed, and no alert for the rest of the period.
+_JUST_HALF = """max by (budget) (agentgauge_budget_used_ratio{$where}) <= 0.8
+unless on (budget) max by (budget) (agentgauge_budget_used_ratio{$where} offset 1h) > 0.5"""
 
 BUDGETS = (
     Signal(
@@ -100,6 +103,19 @@ BUDGETS = (
         empty=_NONE,
         awaits=_AWAITS,
         limits=(
+            Limit(
+                name="Half",
+                says="Half of a budget is spent.",
+                headline="{} of the budget is spent",
+                dashboard="agents-budgets",
+                once=True,
+                drawn=False,
+                above=0.5,
+                hold="5m",
+                do="See the budget's forecast: whether it lasts until the period's end. If half of the period is over too, "
+                "nothing is to do. It is told again at four fifths.",
+                when=_JUST_HALF,
+            ),
             Limit(
                 name="Warning",
                 says="A budget is nearly spent.",
