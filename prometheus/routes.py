@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from exporters.catalogue.alerts import DRILL, ONCE, Alert
-from exporters.catalogue.messages import RUNBOOK, Link, Links, templates
+from exporters.catalogue.messages import ALERTS, RUNBOOK, Link, Links, templates
 
 # The address of the portal, which a template of its own says.
 _ROOT = '{{ template "agentgauge.portal" }}'
@@ -27,7 +27,7 @@ LINKS = Links(
     panel=Link(when=".Annotations.panel_id", url=_PANEL + _PICKED),
     runbook=Link(when=".Annotations.runbook_url", url=_ROOT + RUNBOOK),
     silence=Link(when="$.ExternalURL", url=_SILENCE),
-    board=Link(when=".Annotations.panel_id", url=_PANEL),
+    others=Link(when=".Annotations.runbook_url", url=_ROOT + ALERTS),
 )
 
 # What `make up` and a reader of the file put their own in place of.

@@ -11,6 +11,7 @@ from slack_stage import Alertmanager, Slack, alertmanager, configured, slack
 
 from exporters import __version__
 from exporters.catalogue.messages import GREY
+from streamlit_portal import firing
 
 ROOT = "https://agents.example"
 HOSTILE = '<!channel> & `x` *b* {{ .Labels }} "q"\n\t<https://evil.example|pay>' + "é" * 200
@@ -138,7 +139,7 @@ def test_of_fifty_alerts_five_are_named_and_the_rest_is_a_link(sender, receiver)
         "`agent bot-49` · 96%",
         "`agent bot-8` · 94%",
         "`agent bot-38` · 93%",
-        f"<{ROOT}/panel?id=1721450763|and 45 more>",
+        f"<{ROOT}/{firing.PATH}|and 45 more>",
     ]
     assert len(found["text"]) <= 2000
 

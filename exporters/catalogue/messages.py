@@ -16,7 +16,8 @@ GREY = "#9e9e9e"
 # Characters of a title besides " (+9999)", and of a name in a line: strangers write label values.
 _TITLE, _NAME = 72, 60
 
-# Where the portal shows the runbook of an alert, behind the portal's address.
+# Where the portal shows all that fires, and the runbook of an alert, behind the portal's address.
+ALERTS = "/alerts"
 RUNBOOK = '/runbooks?alert={{ reReplaceAll "^[^#]*#" "" .Annotations.runbook_url }}'
 
 # Takes a pipeline, returns the action that prints its text.
@@ -37,12 +38,12 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
-    """What differs between those who send: the pages for an alert, and the board for all of them."""
+    """What differs between those who send: the pages for an alert, and the one of all that fire."""
 
     panel: Link
     runbook: Link
     silence: Link
-    board: Link
+    others: Link
 
     @property
     def words(self) -> dict[str, Link]:
@@ -209,7 +210,7 @@ def _slack_text(links: Links) -> str:
         f'{{{{ if {link.when} }}}}{{{{ $before }}}}<{link.url}|{word}>{{{{ $before = " · " }}}}{{{{ end }}}}'
         for word, link in links.words.items()
     )
-    more = f"{{{{ if {links.board.when} }}}}<{links.board.url}|{_REST}>{{{{ else }}}}{_REST}{{{{ end }}}}"
+    more = f"{{{{ if {links.others.when} }}}}<{links.others.url}|{_REST}>{{{{ else }}}}{_REST}{{{{ end }}}}"
     return _text(_escaped, _code, linked, more)
 
 

@@ -1,6 +1,6 @@
 """What Grafana's messages say: the texts that all senders share, with Grafana's own links in them."""
 
-from exporters.catalogue.messages import GREY, RUNBOOK, Link, Links, templates
+from exporters.catalogue.messages import ALERTS, GREY, RUNBOOK, Link, Links, templates
 from grafana.alerting.rules import PORTAL
 
 # The portal shows the runbooks.
@@ -13,7 +13,7 @@ LINKS = Links(
         url=_PORTAL + RUNBOOK,
     ),
     silence=Link(when=".SilenceURL", url="{{ .SilenceURL }}"),
-    board=Link(when=".DashboardURL", url="{{ .DashboardURL }}"),
+    others=Link(when=f".Labels.{PORTAL}", url=_PORTAL + ALERTS),
 )
 
 # Grafana's own alert where it cannot ask: it carries the rule's annotations, with nothing in place of the value.
