@@ -28,12 +28,19 @@ TABS = {
     "Understand": (models.TAB, tools.TAB, evaluations.TAB),
     "Govern": (exporter_health.TAB,),
 }
+# What Streamlit has no setting for. In a line of eight cards each four are a grid of their own, which does not stretch
+# although it is told to. And what is drawn anew fades after half a second: numbers need not wink on a busy machine.
+_STYLE = """<style>
+.st-key-cards [data-testid=stGrid] [data-testid=stGrid] {flex-grow: 1}
+[data-stale=true] {transition-delay: 2.5s !important}
+</style>"""
 # Seconds between two looks at the browser's theme, which Streamlit does not report as it changes.
 _LOOK = 2.0
 
 
 def show(tab: Tab, chosen: Settings) -> None:
     """Draw a page: title, filters, cards, notice, panels, tables and foot, each in a slot of its own."""
+    st.html(_STYLE)
     title = st.container(key="title", horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     scope = filters.bar(chosen)
     healthy = grafana.answers(chosen.grafana_internal, chosen.probe)

@@ -29,8 +29,6 @@ _COLOUR: dict[str, Literal["normal", "inverse", "off"]] = {"lower": "inverse", "
 # What is said, on a card and where there is more room, while an answer is still to come.
 _NOT_YET, _AWAITED = "Not yet", "Not known yet: after a start it takes some minutes"
 _LEAST_POINTS = 3
-# In a line of eight cards each four are a grid of their own, which does not stretch although it is told to.
-_EQUAL_HEIGHTS = "<style>.st-key-cards [data-testid=stGrid] [data-testid=stGrid] {flex-grow: 1}</style>"
 _AGAINST = {"day": "than yesterday by now", "month": "than last month by now"}
 
 
@@ -86,7 +84,6 @@ def clock(moment: float, zone: str) -> str:
 def cards(names: Sequence[str], page: Page) -> None:
     """Draw a line of cards that renews itself without touching the rest of the page."""
     with st.container(key="cards"):
-        st.html(_EQUAL_HEIGHTS)
         st.fragment(_cards, run_every=page.beat)(tuple(names), page)
 
 

@@ -110,7 +110,7 @@ def test_the_first_line_of_every_board_about_agents_is_in_one_order():
     assert [(one["title"], one["gridPos"]["x"]) for one in cards] == [
         ("Runs", 0),
         ("Failed runs", 3),
-        ("Good run duration, p95", 6),
+        ("Good run p95", 6),
         ("Tokens", 9),
         ("Spend", 12),
         ("Input from cache", 15),

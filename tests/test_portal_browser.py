@@ -161,7 +161,7 @@ def test_the_overview_shows_the_numbers_that_were_put_in(drawing: str, open_page
     assert {title: shown for title, (shown, _) in cards(page)[1].items()} == {
         "Runs": "2.88 K",
         "Failed runs": "20.0%",
-        "Good run duration, p95": "6.24 s",
+        "Good run p95": "6.24 s",
         "Tokens": "6.3 Mil",
         "Spend": "$28.80",
         "Spend today": "$12.50",
@@ -319,6 +319,15 @@ def test_the_switch_stops_the_refresh(drawing: str, open_page: Open) -> None:
     assert cards(page)[0] == before
     page.get_by_text("Auto-refresh").click()
     beats(page, 1)
+
+
+def test_what_is_drawn_anew_does_not_wink(drawing: str, open_page: Open) -> None:
+    page = settled(open_page(drawing), overview.TAB)
+    card = page.locator(".st-key-cards [data-testid=stElementContainer]").last
+    style = "card => getComputedStyle(card).transitionDelay"
+    assert card.evaluate(style) == "0s"
+    # As Streamlit marks what is being drawn anew, before it fades.
+    assert card.evaluate(f"card => {{ card.dataset.stale = true; return ({style})(card) }}") == "2.5s"
 
 
 def test_light_and_dark_follow_the_browser_and_grafana_follows_too(framing: str, open_page: Open) -> None:

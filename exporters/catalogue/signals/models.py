@@ -43,7 +43,7 @@ INFERENCE = (
     ),
     Signal(
         name="inference_latency_p95",
-        title="Good call duration, p95",
+        title="Good call p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (le) "
         '(increase(gen_ai_client_inference_duration_seconds_bucket{error_type="",$where}[$window])))',

@@ -48,7 +48,7 @@ RUNS = (
     ),
     Signal(
         name="run_latency_p95",
-        title="Good run duration, p95",
+        title="Good run p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (le) "
         '(increase(gen_ai_invoke_agent_duration_seconds_bucket{error_type="",$where}[$window])))',

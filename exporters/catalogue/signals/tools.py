@@ -29,7 +29,7 @@ TOOLS = (
     ),
     Signal(
         name="tool_latency_p95",
-        title="Good tool call duration, p95",
+        title="Good tool call p95",
         unit="s",
         expr="histogram_quantile(0.95, sum by (le) "
         '(increase(gen_ai_execute_tool_duration_seconds_bucket{error_type="",$where}[$window])))',
