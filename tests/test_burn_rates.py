@@ -50,7 +50,7 @@ def openmetrics(now: int) -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus on these series, with the committed rules: those of every minute are evaluated every second."""
+    """A Prometheus on these series, with the committed rules: those of a minute or two are evaluated every second."""
     folder = tmp_path_factory.mktemp("burning")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -60,8 +60,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     command = ["promtool", "tsdb", "create-blocks-from", "--max-block-duration=18h", "openmetrics"]
     subprocess.run([*command, folder / "written", data], check=True, capture_output=True)
     record(data, url=f"http://{address}", seconds=PAST * 60)
-    for name in ("agentgauge.derived.1m.yml", "agentgauge.derived.5m.yml"):
-        (folder / name).write_text((HERE / "rules" / name).read_text().replace("interval: 1m", "interval: 1s"))
+    for every in ("1m", "2m", "5m"):
+        rules = (HERE / "rules" / f"agentgauge.derived.{every}.yml").read_text()
+        quick = rules if every == "5m" else rules.replace(f"interval: {every}", "interval: 1s")
+        (folder / f"agentgauge.derived.{every}.yml").write_text(quick)
     (folder / "prometheus.yml").write_text("rule_files: [agentgauge.*.yml]\n")
     command = [
         "prometheus",

@@ -54,6 +54,7 @@ EMPTY = {
     "cache_share": "createagents does not record how much of its input came from a cache",
     "cache_saved": "createagents does not record how much of its input came from a cache",
     "tokens_of_which": "createagents does not record how much of its input came from a cache",
+    "inference_error_latency_by_type": "createagents does not record how long a failed model call took",
     "first_chunk_by_model": "createagents does not record when an answer began",
     **dict.fromkeys(VERSIONS.columns, "createagents does not record the versions of agents"),
     **dict.fromkeys((*SCORES.columns, *EVALUATIONS), "createagents has no scores"),
@@ -109,7 +110,7 @@ def running(up: tuple[Stack, Said]) -> Stack:
     until(lambda: ask(":agentgauge_cost_usd:increase1h", time.time()), "an hour is derived", 90)
     # The portal asks for a moment that is up to a quarter of a minute ago.
     left = "agent_objective:agentgauge_objective:budget_left offset 30s"
-    until(lambda: ask(left, time.time()), "the objectives are judged", 180)
+    until(lambda: ask(left, time.time()), "the objectives are judged", 240)
     return started
 
 

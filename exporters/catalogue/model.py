@@ -98,7 +98,7 @@ class Record:
     help: str
     expr: str
     by: tuple[str, ...] = ()
-    every: Literal["15s", "1m", "5m"] = "1m"
+    every: Literal["15s", "1m", "2m", "5m"] = "1m"
 
 
 def panel_id(name: str) -> int:

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import langfuse, latency, otlp, pages, queries, sql, throughput
+from tests.bench import langfuse, latency, objectives, otlp, pages, queries, sql, throughput
 from tests.bench.figures import Figure, document, table
 from tests.bench.processes import ROOT, cores
 
-PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse", "sql", "queries")
+PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse", "sql", "queries", "objectives")
 
 
 def main() -> int:
@@ -37,6 +37,7 @@ def main() -> int:
         "langfuse": lambda: langfuse.figures(core, 2_000 if few else 20_000),
         "sql": lambda: sql.figures(directory, core, 100_000 if few else 1_000_000),
         "queries": lambda: queries.figures(directory, core, 14 if few else 90),
+        "objectives": lambda: objectives.figures(directory, core, 20 if few else 300),
     }
     figures = []
     for name in options.only or PARTS:

@@ -27,6 +27,7 @@ _SECONDS = {"m": 60, "h": 3600, "d": _DAY}
 # What a data source that is scraped every 15 s asks for at the least, and how many points a full-width panel has.
 _SCRAPE, _POINTS = 15, 1000
 _SECOND = 1.0
+_LOOKED = re.compile(rb"^prometheus_tsdb_compactions_triggered_total (\d+)", re.M)
 # A query is asked so often in a row; a recorded name is held against its expression over so many seconds.
 _QUERIES, _RECORDED = 3, _DAY
 
@@ -43,19 +44,23 @@ class Asked:
 def figures(directory: Path, core: int, days: int) -> list[Figure]:
     """Measure dashboards at their own range and over the whole history, then recorded names beside what they record."""
     history = directory / "history"
-    _make(history, days)
+    _make(history, core, days)
     end = float((history / "whole").read_text())
-    with _prometheus(history / "data", core) as server:
+    with prometheus(history / "data", core) as server:
         found = [_opened(server, path, end, days) for path in sorted(_BOARDS.glob("*.json"))]
         if not (history / "recorded").exists():
             _record(server, history, end)
     # Blocks that were put there are found by one that starts.
-    with _prometheus(history / "data", core) as server:
+    with prometheus(history / "data", core) as server:
         return [*found, *(_recorded(server, signal, end) for signal in SIGNALS.values() if signal.record)]
 
 
-def _make(history: Path, days: int) -> None:
-    """Write the demo's past and load it as blocks; done once, a marker says that it is whole, and when it ends."""
+def _make(history: Path, core: int, days: int) -> None:
+    """Write the demo's past and load it as blocks; done once, a marker says that it is whole, and when it ends.
+
+    Prometheus puts blocks together in the first two minutes that it has them. That is waited for: until then its
+    work is in the way, and queries take half as much again.
+    """
     whole = history / "whole"
     if whole.exists():
         return
@@ -66,6 +71,8 @@ def _make(history: Path, days: int) -> None:
     labels = ("--label", "job=agentgauge", "--label", "instance=127.0.0.1:9464")
     _run(*AGENTGAUGE, "backfill", "--into", str(history / "data"), *labels, f"createagents://{traces}")
     shutil.rmtree(traces)
+    with prometheus(history / "data", core) as server:
+        server.settle()
     whole.write_text(repr(end))
 
 
@@ -74,15 +81,20 @@ def _run(*command: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Server:
-    """A Prometheus: where it is asked, and which process it is."""
+class Server:
+    """A Prometheus: the port where it is asked, and which process it is."""
 
-    url: str
+    port: int
     pid: int
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
 
     def ask(self, query: Asked) -> Any:
         """Return the result of a query. Raises RuntimeError with Prometheus' words when it has none."""
-        answer = requests.post(self.url + query.path, data=query.form, timeout=300).json()
+        answer = requests.post(f"{self.url}/api/v1/{query.path}", data=query.form, timeout=300).json()
         if answer["status"] != "success":
             raise RuntimeError(f"{query.panel}: {answer['error']}")
         return answer["data"]["result"]
@@ -95,6 +107,12 @@ class _Server:
             self.ask(query)
         return (self._cpu() - before) / _QUERIES
 
+    def settle(self) -> None:
+        """Wait until blocks have been put together: the second time that it looks for some begins after that."""
+        page = Page(self.port)
+        while int(_LOOKED.findall(page.read())[0]) < 2:
+            time.sleep(1)
+
     def _cpu(self) -> float:
         # After the name, which may hold spaces, the 12th and 13th are user and system time (man proc).
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -102,7 +120,7 @@ class _Server:
 
 
 @contextmanager
-def _prometheus(data: Path, core: int) -> Iterator[_Server]:
+def prometheus(data: Path, core: int) -> Iterator[Server]:
     """Run a Prometheus on a history, on one core; it scrapes nothing."""
     config, port = data.parent / "prometheus.yml", free_port()
     config.write_text("{}\n")
@@ -112,7 +130,7 @@ def _prometheus(data: Path, core: int) -> Iterator[_Server]:
     with subprocess.Popen(command, cwd=ROOT) as process:
         try:
             Page(port).wait("/-/ready", 120)
-            yield _Server(url=f"http://127.0.0.1:{port}/api/v1/", pid=process.pid)
+            yield Server(port=port, pid=process.pid)
         finally:
             process.terminate()
 
@@ -142,7 +160,7 @@ def seconds_of(since: str) -> int:
     return int(match[1]) * _SECONDS[match[2]]
 
 
-def _opened(server: _Server, path: Path, end: float, days: int) -> Figure:
+def _opened(server: Server, path: Path, end: float, days: int) -> Figure:
     board = json.loads(path.read_text())
     said, worst = [], 0.0
     for seconds in (seconds_of(board["time"]["from"]), days * _DAY):
@@ -159,15 +177,15 @@ def _opened(server: _Server, path: Path, end: float, days: int) -> Figure:
     )
 
 
-def _record(server: _Server, history: Path, end: float) -> None:
+def _record(server: Server, history: Path, end: float) -> None:
     """Compute the recorded names of signals for the last of the history, as if Prometheus had run then."""
-    command = ["promtool", "tsdb", "create-blocks-from", "rules", f"--url={server.url.removesuffix('/api/v1/')}"]
+    command = ["promtool", "tsdb", "create-blocks-from", "rules", f"--url={server.url}"]
     command += [f"--start={end - _RECORDED:.0f}", f"--end={end:.0f}", "--eval-interval=1m"]
     _run(*command, f"--output-dir={history / 'data'}", str(_RULES))
     (history / "recorded").touch()
 
 
-def _recorded(server: _Server, signal: Signal, end: float) -> Figure:
+def _recorded(server: Server, signal: Signal, end: float) -> Figure:
     """Time a recorded name beside the expression that it records, at the points of a panel."""
     raw = fill(signal.judged, {}, "5m", labels_by_series())
     times = {"start": f"{end - _RECORDED:.3f}", "end": f"{end:.3f}", "step": str(_RECORDED // _POINTS)}

@@ -9,6 +9,7 @@ recorded every five minutes, of all runs and of every bucket: an objective that 
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from exporters.catalogue.model import Record
 
@@ -23,6 +24,9 @@ _EVERY = 300
 _RATIO = "agent_objective:agentgauge_objective:ratio"
 _PER = ("gen_ai_agent_name", "objective")
 _DAY = 86_400
+# How often sums over weeks are computed, of thousands of samples of each bucket of each agent: less often than
+# other windows, and often enough that what is known is never as old as the five minutes after which it is forgotten.
+_SELDOM: Literal["2m"] = "2m"
 # What an objective may hold over; see exporters/objectives.py.
 _WINDOWS = ("7d", "28d", "30d")
 
@@ -130,17 +134,20 @@ BURN_RATES = (
         help="Runs of the objective's own window that it judges.",
         expr=_of_window(_counted),
         by=_PER,
+        every=_SELDOM,
     ),
     Record(
         name="agent_objective:agentgauge_objective:bad_ratio",
         help="Share of bad runs over the objective's own window.",
         expr=_of_window(_bad),
         by=_PER,
+        every=_SELDOM,
     ),
     Record(
         name="agent_objective:agentgauge_objective:budget_left",
         help="Share of the error budget that is left over the objective's own window; below 0 it is overspent.",
         expr=f"1 - agent_objective:agentgauge_objective:bad_ratio\n/ on (gen_ai_agent_name, objective) (1 - {_RATIO})",
         by=_PER,
+        every=_SELDOM,
     ),
 )

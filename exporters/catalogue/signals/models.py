@@ -204,7 +204,7 @@ INFERENCE = (
         means="Of the model calls that failed, 95 of 100 were over sooner than this, by type of error. Calls that were never "
         "answered have no duration.",
         by=("error_type",),
-        empty="No errors",
+        empty="No failed call has a duration",
     ),
     Signal(
         name="inference_errors_by_model",

@@ -120,7 +120,7 @@ RUNS = (
         means="Of the agent runs that failed, 95 of 100 were over sooner than this, by type of error: a timeout keeps people "
         "waiting, a refusal does not. 'abandoned' runs have no duration.",
         by=("error_type",),
-        empty="No errors",
+        empty="No failed run has a duration",
     ),
     Signal(
         name="calls_per_run",

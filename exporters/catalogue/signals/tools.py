@@ -91,7 +91,7 @@ TOOLS = (
         means="Of the tool calls that failed, 95 of 100 were over sooner than this, by type of error. Calls that never "
         "returned have no duration.",
         by=("error_type",),
-        empty="No errors",
+        empty="No failed call has a duration",
     ),
     Signal(
         name="tool_latency",
