@@ -1,6 +1,7 @@
 """Charts: a signal drawn from PromQL with Altair, with the title, unit and colours that Grafana has."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import altair as alt
@@ -131,11 +132,13 @@ def _limit(signal: Signal, limit: float, look: Look) -> Drawn:
     row = [{"high": limit, "words": f"limit {units.tick(limit, signal.unit)}"}]
     base = alt.Chart(alt.InlineData(values=row)).encode(y="high:Q")
     colour = colours.named("dark-red" if not look.dark else "light-red", look.dark)
+    words = base.encode(x=alt.value("width"), text="words:N")
+    text = partial(words.mark_text, align="right", baseline="bottom", dx=-2, dy=-2, fontSize=11)
     return alt.layer(
         base.mark_rule(strokeDash=[6, 4], color=colour),
-        base.mark_text(align="right", baseline="bottom", dx=-2, dy=-2, color=colour, fontSize=11).encode(
-            x=alt.value("width"), text="words:N"
-        ),
+        # Behind the words the ground, or lines run through them.
+        text(stroke=colours.GROUND[look.dark], strokeWidth=4, aria=False),
+        text(color=colour),
     )
 
 

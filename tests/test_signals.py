@@ -180,7 +180,8 @@ def test_tokens_without_a_price_do_not_make_the_others_cheaper(tmp_path: Path) -
 
 
 JUDGED = {"agentgauge_budgets_judged_timestamp_seconds": "1x5"}
-OBJECTIVES = {"agentgauge_objectives_file_broken": "0x5"}
+OBJECTIVES = {'agentgauge_objective_ratio{gen_ai_agent_name="a",objective="success"}': "0.9x5"}
+READING = {'agentgauge_source_caught_up{source="s"}': "0x5"}
 LEFT = {'agent_objective:agentgauge_objective:budget_left{gen_ai_agent_name="a",objective="success"}': "0.5x5"}
 
 
@@ -189,14 +190,19 @@ LEFT = {'agent_objective:agentgauge_objective:budget_left{gen_ai_agent_name="a",
     [
         # The exporter judges budgets from its first commit on, be there a file of them or not.
         ("budget_used", {}, {(): 1.0}),
+        ("budget_used", {"agentgauge_budgets_judged_timestamp_seconds": "0x5"}, {(): 1.0}),
         ("budget_used", JUDGED, {}),
         ("budget_used", JUDGED | {'agentgauge_budget_limit_usd{budget="b"}': "20x5"}, {(): 20.0}),
-        # It speaks of a file of objectives where it was told of one; Prometheus judges them.
+        # It says the objectives of the agents that it knows; Prometheus judges them.
         ("error_budget_left", {}, {}),
-        ("error_budget_left", OBJECTIVES, {of(__name__="agentgauge_objectives_file_broken"): 0.0}),
+        ("error_budget_left", READING, {(): 1.0}),
+        ("error_budget_left", OBJECTIVES, {(): 0.9}),
         ("error_budget_left", OBJECTIVES | LEFT, {}),
     ],
-    ids=["no judge yet", "no budgets", "budgets", "no objectives", "objectives not judged", "objectives judged"],
+    ids=[
+        *("not scraped", "not judged", "no budgets", "budgets"),
+        *("no objectives", "no agents yet", "objectives not judged", "objectives judged"),
+    ],
 )
 def test_what_is_awaited_is_another_thing_than_what_there_is_not(
     name: str, series: dict[str, str], said: Said, tmp_path: Path

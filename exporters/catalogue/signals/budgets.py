@@ -16,7 +16,8 @@ _NONE = "No budget is set"
 # On a card there is little room.
 _NONE_SHORT = "None set"
 # Nothing was held against the spend yet, or there are budgets of which nothing is known yet.
-_AWAITS = "absent(agentgauge_budgets_judged_timestamp_seconds{$where}) or max(agentgauge_budget_limit_usd{$where})"
+_AWAITS = """absent(agentgauge_budgets_judged_timestamp_seconds{$where} > 0)
+or max(agentgauge_budget_limit_usd{$where})"""
 # What is overspent is told as that alone.
 _NOT_PAST = "max by (budget) (agentgauge_budget_used_ratio{$where}) <= 1"
 # Told when it is passed, and no alert for the rest of the period.

@@ -17,8 +17,9 @@ _RECORDED = "agent_objective:agentgauge_objective"
 _LEFT = f"{_RECORDED}:budget_left{{$where}}"
 _BOARD = "agents-reliability"
 _NONE = "No objective is set"
-# There is a file of them, and Prometheus has recorded of none yet what is left to it.
-_AWAITS = f"agentgauge_objectives_file_broken{{$where}} and on () absent({_LEFT})"
+# There are some, or a store may yet bring the agents that have some, and Prometheus has judged none.
+_AWAITS = f"""(max(agentgauge_objective_ratio{{$where}}) or count(agentgauge_source_caught_up{{$where}} == 0))
+and on () absent({_LEFT})"""
 # Fewer runs in the long window wake nobody: at 14.4 and an objective of 99 %, three of them would have to fail.
 _FEWEST = 20
 _DO = (
