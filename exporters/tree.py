@@ -90,12 +90,16 @@ def settle(trace_id: str, spans: dict[str, Span], known: Known, awaited: Contain
 def _remember(spans: dict[str, Span], known: Known) -> None:
     links, root = known.links, known.root
     if not root:
-        roots = [span_id for span_id, span in spans.items() if not span.parent_id and span.kind != "score"]
-        root = known.root = roots[0] if roots else ""
+        for span_id, span in spans.items():
+            if not span.parent_id and span.kind != "score":
+                root = known.root = span_id
+                break
+    if links:
+        for span_id in spans:
+            before = links.get(span_id)
+            if before is not None and before.kind == "inference" and not before.counted:
+                known.inner[span_id] = before.used
     for span_id, span in spans.items():
-        before = links.get(span_id)
-        if before is not None and before.kind == "inference" and not before.counted:
-            known.inner[span_id] = before.used
         links[span_id] = Link(
             span.kind,
             span.parent_id or (root if span.kind == "score" else ""),
@@ -162,26 +166,29 @@ def _unwrap(spans: dict[str, Span], above: dict[str, Above], known: Known) -> se
     Return those around them that were settled before.
     """
     amended = set()
+    links = known.links
     within = {span_id: _Inner(used, None) for span_id, used in known.inner.items()}
-    for span_id in reversed(above):
-        span, outer_id = spans[span_id], above[span_id].call
-        inner = within.pop(span_id, None)
-        known.inner.pop(span_id, None)
+    for span_id, up in reversed(above.items()):
+        span, outer_id, inner = spans[span_id], up.call, None
+        if within:
+            inner = within.pop(span_id, None)
+            known.inner.pop(span_id, None)
         if span.kind == "inference":
             if inner is None and not outer_id:
                 # As nearly all are: neither in another nor around one.
-                link = known.links[span_id]
+                link = links[span_id]
                 link.counted, link.used = True, has_usage(span)
                 continue
-            inner = _judged(span, inner, known.links[span_id], known.links.get(outer_id))
-            if outer_id in known.links and outer_id not in spans:
+            inner = _judged(span, inner, links[span_id], links.get(outer_id))
+            if outer_id in links and outer_id not in spans:
                 amended.add(outer_id)
         elif span.kind != "part":
             continue
         if inner is not None and outer_id:
             others = within.get(outer_id)
             within[outer_id] = inner if others is None else _Inner(inner.used or others.used, None)
-    known.inner.update((span_id, inner.used) for span_id, inner in within.items() if span_id not in known.links)
+    if within:
+        known.inner.update((span_id, inner.used) for span_id, inner in within.items() if span_id not in links)
     return amended
 
 
@@ -230,30 +237,41 @@ def has_usage(span: Span) -> bool:
 def _in_order(
     trace_id: str, spans: dict[str, Span], above: dict[str, Above], known: Known, awaited: Container[str]
 ) -> Group:
-    outermost = _outermost(spans, above) if any(up.missing for up in above.values()) else ""
     group = Group(trace_id, [])
+    # The run that what is adrift belongs to, once something is.
+    outermost: str | None = None
     runs: list[Span] = []
     lost_runs: list[Span] = []
     rest: list[Span] = []
     for span_id, up in above.items():
         span = spans[span_id]
-        if span.kind == "part" and span_id not in awaited:
+        kind = span.kind
+        if kind == "part" and span_id not in awaited:
             continue
         if up is not _TOP:
             _inherit(span, up)
         if up.run:
             # A run that was settled before has ended: the span is nobody's.
             span.parent_id = up.run if up.run in spans else ""
+        elif up.missing:
+            if outermost is None:
+                outermost = _outermost(spans, above)
+            group.adrift.add(span_id)
+            span.parent_id = outermost or up.missing
         else:
-            if up.missing or (span.kind == "score" and not known.root):
+            if kind == "score" and not known.root:
                 group.adrift.add(span_id)
-            span.parent_id = up.missing and (outermost or up.missing)
-        (rest if span.kind != "run" else lost_runs if up.missing else runs).append(span)
+            span.parent_id = ""
+        (rest if kind != "run" else lost_runs if up.missing else runs).append(span)
     runs += lost_runs
-    rest.sort(key=attrgetter("time"))
+    if len(rest) > 1:
+        rest.sort(key=_TIME)
     begins = [msgspec.structs.replace(run, ended=False, time=run.time - (run.duration or 0.0)) for run in runs]
     group.spans = [*begins, *rest, *reversed(runs)]
     return group
+
+
+_TIME = attrgetter("time")
 
 
 def _outermost(spans: dict[str, Span], above: dict[str, Above]) -> str:

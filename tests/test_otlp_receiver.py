@@ -93,7 +93,7 @@ def test_what_arrives_while_a_batch_is_committed_waits_for_the_next(
 
 def test_many_clients_share_a_commit_up_to_a_bound(waiting: tuple[Receiver, int], pool: ThreadPoolExecutor) -> None:
     receiver, port = waiting
-    large = body(call(1, name="x" * 600_000))
+    large = body(call(1, name="x" * 1_200_000))
     answers = [pool.submit(post, port, large) for _ in range(5)]
     arrived(receiver, 5)
     assert receiver.backlog() == 5 * len(large)

@@ -146,6 +146,17 @@ def test_a_log_that_has_grown_is_put_into_the_table_and_both_are_one_memory(
     assert [state.counted("s", trace) for trace in "abcd"] == [["a1", "a2"], ["b2"], ["c1"], ["d1"]]
 
 
+@pytest.mark.parametrize("read", [0, 1, 1_000_000])
+def test_a_table_of_any_size_is_asked_for_what_it_has(state: State, monkeypatch: pytest.MonkeyPatch, read: int) -> None:
+    monkeypatch.setattr("exporters.counted._LATELY", 1)
+    monkeypatch.setattr("exporters.counted._READ", read)
+    for trace in ("a", "b"):
+        state.commit(change(closed={trace: Closed([f"{trace}1"], True), f"{trace}'": Closed(["x"], True)}), [])
+    state = reopened(state)
+    state.commit(change(closed={"c": Closed(["c1"], True)}), [])
+    assert [state.counted("s", trace) for trace in "abcd"] == [["a1"], ["b1"], ["c1"], None]
+
+
 def test_what_format_5_wrote_of_closed_traces_is_remembered_with_what_is_written_since(state: State) -> None:
     rows = [("t1", b'"a","b",', 0), ("t1", b'"c",', 0), ("t2", b'"d",', 1), ("t2", b'"e",', 0)]
     state._db.executemany("INSERT INTO counted_lately (source, trace, spans, complete) VALUES ('s', ?, ?, ?)", rows)

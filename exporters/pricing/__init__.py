@@ -113,7 +113,10 @@ def _parts(span: Span) -> Parts:
 def _compare(span: Span, rates: Rates, parts: Parts) -> None:
     """Say what a cache saved and cost in a call, against the same call without one."""
     read, written, _ = parts
-    span.cache_saving, span.cache_surcharge = cache_saving(rates, read), cache_surcharge(rates, written)
+    if read:
+        span.cache_saving = cache_saving(rates, read)
+    if written:
+        span.cache_surcharge = cache_surcharge(rates, written)
 
 
 def _lack(span: Span) -> str:

@@ -129,6 +129,8 @@ def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
 def _agent(kind: Kind, found: Described, said: Mapping[str, Any]) -> str:
     """Return the agent that a span itself names; a run has a name where its span has one."""
     named = said.get("agent")
+    if named is None and kind in ("inference", "tool"):
+        return ""
     if named is None and kind == "run":
         own = said.get("langfuse") == "agent"
         named = said.get("entity") or said.get("workflow") or (not own and said.get("trace_name"))

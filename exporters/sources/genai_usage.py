@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporters.sources.langfuse.usage import OutOfRangeError, cost_of, tokens_of
-from exporters.sources.records import RecordError, count, number, text
+from exporters.sources.records import MOST, RecordError, count, number, text
 from exporters.span import Span
 
 
@@ -17,7 +17,8 @@ def put_usage(span: Span, said: Mapping[str, Any]) -> None:
             _put_details(span, details)
         else:
             _put_tokens(span, said)
-        span.cost = _cost(span, said)
+        if "cost" in said or "cost_details" in said or "input_cost" in said or "output_cost" in said:
+            span.cost = _cost(span, said)
     except OutOfRangeError:
         raise RecordError("out_of_range") from None
 
@@ -58,7 +59,10 @@ def _put_tokens(span: Span, said: Mapping[str, Any]) -> None:
         span.cache_write_tokens = count(said["cache_write"])
     if "reasoning" in said:
         span.reasoning_tokens = count(said["reasoning"])
-    given, taken = count(said.get("input_tokens")), count(said.get("output_tokens"))
+    given, taken = said.get("input_tokens"), said.get("output_tokens")
+    # What nearly all are, first.
+    if type(given) is not int or type(taken) is not int or not (0 <= given < MOST and 0 <= taken < MOST):
+        given, taken = count(given), count(taken)
     total = count(said["total_tokens"]) if "total_tokens" in said else None
     if total is not None and (given is None or taken is None):
         if given is None and taken is None:
@@ -76,8 +80,6 @@ def _cost(span: Span, said: Mapping[str, Any]) -> float | None:
         details = _object(said["cost_details"])
         if details:
             return cost_of(details)
-    if "cost" not in said and "input_cost" not in said and "output_cost" not in said:
-        return None
     if text(said.get("currency", "USD")).upper() != "USD":
         return None
     whole, given, taken = (number(said.get(name)) for name in ("cost", "input_cost", "output_cost"))

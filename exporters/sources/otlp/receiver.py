@@ -15,7 +15,7 @@ from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.http import Server
 
 # Of a batch: one commit for what many clients send at once, at most about this much.
-_BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 2 << 20
 
 
 class Receiver:
