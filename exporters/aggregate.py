@@ -118,12 +118,14 @@ class Aggregate:
         for span in spans:
             found, key, together = kinds[as_kind or span.kind]
             raw = key(span)
-            if span.error or span.usage_only or raw not in found:
+            if span.error or span.usage_only:
                 self._add_one(source, as_kind or span.kind, span, raw)
-            elif raw in together:
-                together[raw].append(span)
-            else:
+            elif (many := together.get(raw)) is not None:
+                many.append(span)
+            elif raw in found:
                 together[raw] = [span]
+            else:
+                self._add_one(source, as_kind or span.kind, span, raw)
         for kind, together in well.items():
             for raw, many in together.items():
                 if self.series + SERIES_OF_OTHERS < self.room:

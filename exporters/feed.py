@@ -73,32 +73,70 @@ def _compiled(metrics: tuple[Metric, ...], places: "range | list[int]", error: s
 
 
 def _compiled_many(metrics: tuple[Metric, ...]) -> FeedMany:
-    """Return a loop over spans that looks for each child once. None of them has an error: that is a label's value."""
+    """Return a loop over spans that looks for each child once, and adds up beside it: to put each number into it took
+    as long again. None of them has an error: that is a label's value."""
     before, within, after = ["children = cell.children", "error, outcome = '', 'ok'"], list[str](), list[str]()
     fields: dict[str, list[str]] = {}
     for place, metric in enumerate(metrics):
         own = _own(metric)
         if metric.only_with == "error":
             continue
-        if not metric.field and not metric.only_with and metric.values:
-            after.append(f"(children[{place}].get({own}) or bear(cell, {place}, {own})).value += len(spans)")
-        elif metric.only_with or not metric.field or own.startswith("span."):
+        if metric.only_with:
             within += _statements(metric, place)
+        elif not metric.field:
+            if metric.values:
+                after.append(f"(children[{place}].get({own}) or bear(cell, {place}, {own})).value += len(spans)")
         else:
-            child = f"child_{place}"
-            before.append(f"{child} = children[{place}].get({own})")
-            missing = [f"if {child} is None:", f"    {child} = bear(cell, {place}, {own})"]
-            fields.setdefault(metric.field, []).extend((*missing, *_addition(metric, place, child, own)))
+            look, add, put = _of_loop(metric, place)
+            before += look
+            fields.setdefault(metric.field, []).extend(add)
+            after += put
     for field, statements in fields.items():
         within += [f"number = span.{field}", "if number is not None:", *(f"    {line}" for line in statements)]
     lines = [*before, "for span in spans:", *(f"    {line}" for line in within), *after]
     scope: dict[str, Any] = {
         "bisect_left": bisect_left,
-        **{f"bounds_{place}": metric.buckets for place, metric in enumerate(metrics)},
+        **{f"bounds_{place}": _bounds(metric) for place, metric in enumerate(metrics)},
     }
     exec("\n".join(("def feed(spans, cell, bear):", *(f"    {line}" for line in lines))), scope)  # noqa: S102 -- as above
     feed: FeedMany = scope["feed"]
     return feed
+
+
+def _of_loop(metric: Metric, place: int) -> tuple[list[str], list[str], list[str]]:
+    """Return the statements before, within and after a loop over spans that feed a metric from its field."""
+    own, child, total = _own(metric), f"child_{place}", f"total_{place}"
+    kept = "value" if metric.type == "counter" else "sum"
+    take = [f"{total} = {child}.{kept}"]
+    add = [f"{total} += number"]
+    if metric.type == "histogram":
+        take.append(f"counts_{place} = {child}.counts")
+        add.append(f"counts_{place}[bisect_left(bounds_{place}, number)] += 1")
+    if metric.exemplars:
+        take.append(f"newest_{place} = cell.exemplars[{place}][{own}]")
+        add[1:] = [f"bucket = bisect_left(bounds_{place}, number)", f"counts_{place}[bucket] += 1"]
+        add.append(f"newest_{place}[bucket] = span")
+    put = [f"if {child} is not None:", f"    {child}.{kept} = {total}"]
+    if own.startswith("span."):
+        # Nearly always that of the span before.
+        look = [f"own_{place} = {child} = None"]
+        missing = [f"if {own} is not own_{place}:", *(f"    {line}" for line in put), f"    own_{place} = {own}"]
+        own = f"own_{place}"
+        missing.append(f"    {child} = children[{place}].get({own}) or bear(cell, {place}, {own})")
+    else:
+        look = [
+            f"{child} = children[{place}].get({own})",
+            f"if {child} is not None:",
+            *(f"    {line}" for line in take),
+        ]
+        missing = [f"if {child} is None:", f"    {child} = bear(cell, {place}, {own})"]
+    return look, [*missing, *(f"    {line}" for line in take), *add], put
+
+
+def _bounds(metric: Metric) -> tuple[float, ...]:
+    """Return a metric's bounds, as whole numbers where they are: numbers of one type are compared in half the time."""
+    whole = all(float(bound).is_integer() for bound in metric.buckets)
+    return tuple(int(bound) for bound in metric.buckets) if whole else metric.buckets
 
 
 def _growth(metrics: tuple[Metric, ...]) -> Callable[[Span, Any], bool]:

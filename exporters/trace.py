@@ -126,16 +126,23 @@ def tokens_of(span: Span) -> int | None:
 
 def add_usage(trace: OpenTrace, run: OpenRun, span: Span) -> None:
     """Add a model call's tokens and cost to its run; mark the call when the store has no usage."""
-    tokens = tokens_of(span)
-    if tokens is not None or span.cost is not None:
-        trace.has_usage = True
-    elif span.error:
+    tokens, cost = tokens_of(span), span.cost
+    if tokens is None and cost is None and span.error:
         return  # it took nothing, as far as anyone knows
-    if tokens is None and not span.error:
-        span.without_usage = True
-    run.has_usage = run.has_usage or tokens is not None
-    run.tokens = None if run.tokens is None or tokens is None else run.tokens + tokens
-    run.cost = None if run.cost is None or span.cost is None else run.cost + span.cost
+    # What is set already is not set again: that takes three times as long as to look.
+    if not trace.has_usage and (tokens is not None or cost is not None):
+        trace.has_usage = True
+    if tokens is None:
+        run.tokens = None
+        if not span.error:
+            span.without_usage = True
+    else:
+        if not run.has_usage:
+            run.has_usage = True
+        if run.tokens is not None:
+            run.tokens += tokens
+    if run.cost is not None:
+        run.cost = None if cost is None else run.cost + cost
 
 
 def count_usage_of_run(price: Callable[[Span], None], run: OpenRun, span: Span, outcome: Outcome) -> None:

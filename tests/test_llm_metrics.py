@@ -760,6 +760,23 @@ def test_whatever_stands_in_a_row_is_a_span_or_a_counted_bad_record(rows: list[t
     unit_of([row[LATENCY] for row in rows])
 
 
+def test_a_row_that_cannot_be_used_leaves_the_others_of_its_page_as_they_are() -> None:
+    usable = {"trace_id": "t", "created_at": "2026-03-01T10:00:00", "input_tokens": 10, "output_tokens": 5}
+    rows = [
+        {"id": "whole", **usable},
+        {"id": "impossible", **usable, "input_tokens": -1},
+        {"id": "half", **usable, "completion_start_time": "yesterday", "completion_end_time": "2026-03-01T10:00:02"},
+        {"id": "gr\xfcn", **usable},
+    ]
+    found = Translated([], 0, {})
+    page = Page(rows=[tuple(row.get(name) for name in FIELDS) for row in rows], zeros=True, unit=1000.0)
+    translate(page, "", found)
+    assert (found.records, found.bad) == (4, {"out_of_range": 1})
+    assert [(span.span_id, span.input_tokens, span.duration) for span in found.spans] == [
+        ("whole", 10, None), ("half", 10, 2.0), ("gr\xfcn", 10, None),
+    ]  # fmt: skip
+
+
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(

@@ -8,10 +8,12 @@ from typing import Any
 
 from exporters.sources import Translated
 from exporters.sources.llm_metrics.names import NOTHING, agent_of, model_of, name
-from exporters.sources.llm_metrics.rows import EPOCH, Row, identity, moment, row_of, seconds, time_of
+from exporters.sources.llm_metrics.rows import EPOCH, OF_TRACE, Row, identity, moment, row_of, rows_of, seconds, time_of
 from exporters.sources.records import LATEST, RecordError
 from exporters.span import Span, error_type
 
+# Rows that are looked at in one go; more of them would not stay in the processor's cache until they are spans.
+_TOGETHER = 64
 # Latencies of calls to models: the middle one of many is below this in seconds, and above it in milliseconds.
 _SECONDS_OR_MILLISECONDS = 100.0
 
@@ -42,16 +44,18 @@ def translate(page: Page, environment: str, found: Translated) -> None:
     # The same names come again and again in a page.
     agent, model = cache(agent_of), cache(model_of)
     spans = found.spans
-    for columns in page.rows:
-        try:
-            trace = begun.get(columns[1])
-            if trace is None:
-                trace = begun[columns[1]] = _begun(columns, agent, environment, spans)
-            row = row_of(columns)
-            spans.append(_call(row, trace, (agent(row.metadata), *model(row.model)), page, environment))
-        except (RecordError, TypeError) as reason:  # a column of another type, such as a blob
-            why = str(reason) if isinstance(reason, RecordError) else "wrong_type"
-            found.bad[why] = found.bad.get(why, 0) + 1
+    for start in range(0, len(page.rows), _TOGETHER):
+        rows = page.rows[start : start + _TOGETHER]
+        for columns, known in zip(rows, rows_of(rows), strict=True):
+            try:
+                trace = begun.get(columns[1])
+                if trace is None:
+                    trace = begun[columns[1]] = _begun(columns, agent, environment, spans)
+                row = known or row_of(columns)
+                spans.append(_call(row, trace, (agent(row.metadata), model(row.model)), page, environment))
+            except (RecordError, TypeError) as reason:  # a column of another type, such as a blob
+                why = str(reason) if isinstance(reason, RecordError) else "wrong_type"
+                found.bad[why] = found.bad.get(why, 0) + 1
     found.records += len(page.rows)
 
 
@@ -62,7 +66,7 @@ _Trace = tuple[str, str, str]
 def _begun(columns: tuple[Any, ...], agent_of: Callable[[str], str], environment: str, spans: list[Span]) -> _Trace:
     """Put down that a trace began, if an agent's name stands on it."""
     trace_id = identity(columns[1])
-    trace_name, metadata, created = columns[16:19]
+    trace_name, metadata, created = columns[OF_TRACE]
     agent = (agent_of(metadata) if isinstance(metadata, str) else "") or name(trace_name).removesuffix("_task")
     began = moment(created)
     if not agent or began is None or not 0.0 <= (time := seconds(began)) < LATEST:
@@ -73,9 +77,9 @@ def _begun(columns: tuple[Any, ...], agent_of: Callable[[str], str], environment
     return trace_id, run.span_id, agent
 
 
-def _call(row: Row, trace: _Trace, names: tuple[str, str, str], page: Page, environment: str) -> Span:
+def _call(row: Row, trace: _Trace, names: tuple[str, tuple[str, str]], page: Page, environment: str) -> Span:
     trace_id, run_id, agent_of_trace = trace
-    agent, provider, model = names
+    agent, (provider, model) = names
     zeros = page.zeros
     began, first, ended = row.created_at, row.completion_start_time, row.completion_end_time
     time = (ended - EPOCH).total_seconds() if ended is not None else -1.0

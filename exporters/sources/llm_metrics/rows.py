@@ -1,6 +1,8 @@
 """A row of the table `generations` as it was read, made into a record whose every column is what it should be."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Annotated, Any
 
 import msgspec
@@ -16,7 +18,7 @@ _Moment = Annotated[datetime, Meta(tz=False)]
 
 
 class Row(msgspec.Struct, array_like=True, gc=False):
-    """What is read of a row, in this order; of its trace, the name, the metadata and the time."""
+    """What is read of a row of `generations`, in this order; what is read of its trace comes after it."""
 
     id: Annotated[str, Meta(min_length=1, max_length=LONGEST)]
     trace_id: Any
@@ -34,14 +36,27 @@ class Row(msgspec.Struct, array_like=True, gc=False):
     metadata: str | None
     level: Any
     status_message: Any
-    trace_name: Any
-    trace_metadata: Any
-    trace_created_at: Any
 
 
-# As they are read, a page's key comes after these.
-FIELDS = Row.__struct_fields__
+_OF_CALL = len(Row.__struct_fields__)
+# As they are read; a page's key comes after these.
+FIELDS = (*Row.__struct_fields__, "trace_name", "trace_metadata", "trace_created_at")
+OF_TRACE = slice(_OF_CALL, len(FIELDS))
 LATENCY = FIELDS.index("latency_ms")
+_Rows = list[Row]
+
+
+def rows_of(rows: list[tuple[Any, ...]]) -> Iterable[Row | None]:
+    """Return rows as records, where all of them can be used as they are: nearly always, and in half the time that
+    they take one by one. Otherwise of each nothing, and `row_of` tells."""
+    try:
+        found = convert(rows, _Rows)
+    except (ValidationError, UnicodeError):  # the other is of lone surrogates
+        return repeat(None, len(rows))
+    for row in found:
+        if not row.id.isascii():
+            row.id = utf8(row.id)
+    return found
 
 
 def row_of(columns: tuple[Any, ...]) -> Row:
@@ -49,7 +64,7 @@ def row_of(columns: tuple[Any, ...]) -> Row:
     try:
         # All columns at one look, which takes half as long as to look at each, and nearly always is enough.
         row = convert(columns, Row)
-    except (ValidationError, UnicodeError):  # the other is of lone surrogates
+    except (ValidationError, UnicodeError):
         return _mended(columns)
     if not row.id.isascii():
         row.id = utf8(row.id)
@@ -59,7 +74,7 @@ def row_of(columns: tuple[Any, ...]) -> Row:
 def _mended(columns: tuple[Any, ...]) -> Row:
     """Look at each column: what is wrong with a time or a text is left out, what is wrong with the others is told."""
     (id_, trace_id, model, given, taken, total, given_cost, taken_cost, cost, latency, created, first, end, metadata,
-     *rest) = columns[: len(FIELDS)]  # fmt: skip
+     *rest) = columns[:_OF_CALL]  # fmt: skip
     began, ended = moment(created), moment(end)
     time_of(began, ended)
     id_ = identity(id_)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     Column,
@@ -16,22 +17,25 @@ from sqlalchemy import (
     Table,
     bindparam,
     cast,
-    create_engine,
     func,
     literal_column,
     select,
     text,
     type_coerce,
 )
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.dialects import sqlite
 
 from exporters.sources import SourceError
 
 _BUSY_SECONDS = 5.0
 _UNIX_EPOCH = 2440587.5  # in days of the Julian calendar, in which SQLite counts time
 _DAY_MILLISECONDS = 86_400_000
+_DIALECT = sqlite.dialect()
 _ROWID: ColumnElement[int] = literal_column("generations.rowid", Integer)
+
+
+# A question: what it says, the names of the values that it asks for in their order, and those it brings along.
+_Words = tuple[str, tuple[str, ...], dict[str, Any]]
 
 
 class Database:
@@ -47,37 +51,39 @@ class Database:
         """Open a file read-only: never `immutable`, which on a store in use reads pages that are torn."""
         self._file = file
         self._inode = _inode(file)
-        uri = f"file:{quote(str(file))}?mode=ro"
-
-        def connect() -> sqlite3.Connection:
-            return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
-
-        self._engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+        self._connection: sqlite3.Connection | None = None
+        # Questions as they were put into words: to do that again for each page took a tenth of the page's time.
+        self._words: WeakKeyDictionary[Any, _Words] = WeakKeyDictionary()
 
     def fetch(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a question; text that is not UTF-8 is repaired. Raises SourceError."""
         try:
             return self._fetch(statement, parameters)
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             if "Could not decode" not in str(error):
                 raise self._unread(error) from None
         try:
             return self._fetch(statement, parameters, lambda text: text.decode("utf-8", "replace"))
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise self._unread(error) from None
 
     def _fetch(self, statement: Any, parameters: Mapping[str, Any] | None, read: Any = str) -> list[tuple[Any, ...]]:
-        with self._engine.connect() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            raw.text_factory = read
-            result: Any = connection.execute(statement, parameters)
-            # Past SQLAlchemy's rows, which take as long to make as the tuples they are made of.
-            rows: list[tuple[Any, ...]] = list(result.cursor.fetchall())
-            result.close()
-            return rows
+        if self._connection is None:
+            uri = f"file:{quote(str(self._file))}?mode=ro"
+            self._connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False)
+        words = self._words.get(statement)
+        if words is None:
+            compiled = statement.compile(dialect=_DIALECT)
+            words = str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params)
+            self._words[statement] = words
+        said, names, values = words
+        values = {**values, **(parameters or {})}
+        self._connection.text_factory = read
+        # Past SQLAlchemy's rows, which take as long to make as the tuples they are made of.
+        return self._connection.execute(said, [values[name] for name in names]).fetchall()
 
-    def _unread(self, error: Exception) -> SourceError:
-        said = str(getattr(error, "orig", error)).partition("\n")[0]
+    def _unread(self, error: sqlite3.Error) -> SourceError:
+        said = str(error).partition("\n")[0]
         mend = ""
         if "unable to open" in said or "readonly" in said:
             mend = "; the folder has to be readable too, with the files -wal and -shm beside it: mount it whole"
@@ -95,7 +101,7 @@ class Database:
         """Return what changes when rowids mean other rows: the file was replaced, or a table made anew."""
         inode = _inode(self._file)
         if inode != self._inode:
-            self._engine.dispose()
+            self.close()
             self._inode = inode
         [(version,)] = self.fetch(text("PRAGMA schema_version"))
         return f"{inode}:{version}"
@@ -144,7 +150,9 @@ class Database:
         return cast(func.round(bindparam(name, type_=Float) * 1000), Integer)
 
     def close(self) -> None:
-        self._engine.dispose()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
 
 def _inode(file: Path) -> int:
