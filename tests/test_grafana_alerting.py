@@ -60,7 +60,7 @@ def test_a_rule_says_what_the_limit_says():
         "/ (sum by (gen_ai_agent_name) (rate(agentgauge_runs_total[15m])) > 0)\n"
         ")\n"
         "and on (gen_ai_agent_name) (\n"
-        "sum by (gen_ai_agent_name) (increase(agentgauge_runs_total[15m])) >= 5\n"
+        'sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{outcome="error"}[15m])) >= 3\n'
         ")"
     )
     assert (query["instant"], query["range"]) == (True, False)

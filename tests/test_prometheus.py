@@ -163,7 +163,7 @@ def test_an_alert_reads_so():
         "/ (sum by (gen_ai_agent_name) (rate(agentgauge_runs_total[15m])) > 0)\n"
         ") > 0.2\n"
         "and on (gen_ai_agent_name) (\n"
-        "sum by (gen_ai_agent_name) (increase(agentgauge_runs_total[15m])) >= 5\n"
+        'sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{outcome="error"}[15m])) >= 3\n'
         ")"
     )
     assert (alert["for"], alert["labels"]) == ("5m", {"severity": "warning"})

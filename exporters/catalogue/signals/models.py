@@ -88,8 +88,9 @@ INFERENCE = (
                 above=60.0,
                 window="15m",
                 hold="10m",
+                # Of fewer calls the 95th percentile is the slowest one.
                 when="sum by (gen_ai_request_model) "
-                '(increase(agentgauge_inference_calls_total{outcome="ok",$where}[$window])) >= 10',
+                '(increase(agentgauge_inference_calls_total{outcome="ok",$where}[$window])) >= 20',
                 do="Compare the models: one slow model means its provider, so switch traffic or lower its "
                 "output limit; all slow means our network or a proxy.",
             ),
@@ -178,7 +179,8 @@ INFERENCE = (
                 above=0.1,
                 window="15m",
                 hold="5m",
-                when="sum by (gen_ai_request_model) (increase(agentgauge_inference_calls_total{$where}[$window])) >= 10",
+                when="sum by (gen_ai_request_model) "
+                '(increase(agentgauge_inference_calls_total{outcome="error",$where}[$window])) >= 3',
                 do="Look at the types of error: rate_limited asks for a lower pace or a higher quota, "
                 "authentication for a new key, server_error and timeout for the provider's status page.",
             ),

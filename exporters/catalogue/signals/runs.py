@@ -94,7 +94,8 @@ RUNS = (
                 above=0.2,
                 window="15m",
                 hold="5m",
-                when="sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{$where}[$window])) >= 5",
+                # Two failures among a few runs are chance.
+                when='sum by (gen_ai_agent_name) (increase(agentgauge_runs_total{outcome="error",$where}[$window])) >= 3',
                 do="Open the Errors dashboard for this agent: one type of error on one model means the provider, "
                 "on all models a change of ours; a failing tool shows under Tools.",
             ),

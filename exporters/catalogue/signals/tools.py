@@ -66,7 +66,7 @@ TOOLS = (
                 above=0.3,
                 window="15m",
                 hold="5m",
-                when="sum by (gen_ai_tool_name) (increase(agentgauge_tool_calls_total{$where}[$window])) >= 5",
+                when='sum by (gen_ai_tool_name) (increase(agentgauge_tool_calls_total{outcome="error",$where}[$window])) >= 3',
                 do="Call the tool by hand: agents keep paying for calls that cannot succeed, so take it out of "
                 "their list until it answers.",
             ),
