@@ -56,7 +56,6 @@ EMPTY = {
     "tokens_of_which": "createagents does not record how much of its input came from a cache",
     "inference_error_latency_by_type": "createagents does not record how long a failed model call took",
     "first_chunk_by_model": "createagents does not record when an answer began",
-    "inference_error_latency_by_type": "createagents does not record how long a call took that failed",
     **dict.fromkeys(VERSIONS.columns, "createagents does not record the versions of agents"),
     **dict.fromkeys((*SCORES.columns, *EVALUATIONS), "createagents has no scores"),
     "bad_records_by_reason": "the demo writes no record that cannot be used",
