@@ -12,7 +12,7 @@ STATES = (
     ("warning", "Warning", "orange"),
     ("exceeded", "Exceeded", "red"),
 )
-_NONE = "No budget is set"
+_NONE = "No budget is set: docs/budgets.md tells how"
 # On a card there is little room.
 _NONE_SHORT = "None set"
 # Nothing was held against the spend yet, or there are budgets of which nothing is known yet.

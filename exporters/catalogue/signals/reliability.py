@@ -16,7 +16,9 @@ _PER = "sum by (gen_ai_agent_name, objective)"
 _RECORDED = "agent_objective:agentgauge_objective"
 _LEFT = f"{_RECORDED}:budget_left{{$where}}"
 _BOARD = "agents-reliability"
-_NONE = "No objective is set"
+_NONE = "No objective is set: docs/objectives.md tells how"
+# On a card there is little room.
+_NONE_SHORT = "None set"
 # There are some, or a store may yet bring the agents that have some, and Prometheus has judged none.
 _AWAITS = f"""(max(agentgauge_objective_ratio{{$where}}) or count(agentgauge_source_caught_up{{$where}} == 0))
 and on () absent({_LEFT})"""
@@ -88,7 +90,7 @@ RELIABILITY = (
         view="stat",
         over="now",
         decimals=0,
-        empty=_NONE,
+        empty=_NONE_SHORT,
         awaits=_AWAITS,
     ),
     Signal(
@@ -101,7 +103,7 @@ RELIABILITY = (
         over="now",
         decimals=0,
         better="lower",
-        empty=_NONE,
+        empty=_NONE_SHORT,
         awaits=_AWAITS,
     ),
     Signal(
@@ -114,7 +116,7 @@ RELIABILITY = (
         over="now",
         decimals=0,
         better="higher",
-        empty=_NONE,
+        empty=_NONE_SHORT,
         awaits=_AWAITS,
     ),
     Signal(
