@@ -705,6 +705,80 @@ def test_a_server_is_asked_in_transactions_that_cannot_write_nor_last(server: Se
     store.close()
 
 
+# Traces of a backlog, which are read beside the pages of calls.
+
+
+def agents_of_pages(store: OnSqlite, clock: Clock) -> tuple[list[bool], list[tuple[str, str]]]:
+    """Of each page whether its traces were read beside it, and of each call its agent."""
+    rows, beside, agents = Reading(store, clock).rows, [], []
+    more = True
+    while more:
+        batch = rows.poll()
+        more = batch.more
+        for page in batch.records:
+            found = Translated([], 0, {})
+            translate(page, "", found)
+            beside.append(page.traces is not None)
+            agents += [(span.span_id, span.agent) for span in found.spans if span.kind == "inference"]
+    rows.close()
+    return beside, agents
+
+
+def put_backlog(store: OnSqlite, traces: list[str], calls: list[str], *, each: int = 2) -> list[tuple[str, str]]:
+    """Put traces and so many calls of each; return each call with its agent."""
+    for trace in traces:
+        put_trace(store, trace, name=f"{trace}_agent_task")
+    put = [(f"{number} of {trace}", trace) for trace in calls for number in range(each)]
+    for call, trace in put:
+        put_call(store, call, trace, **USAGE)
+    return [(call, f"{trace}_agent" if trace in traces else "") for call, trace in put]
+
+
+EIGHT = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"]
+
+
+def test_traces_that_stand_in_the_order_of_the_calls_are_read_beside_them(
+    tmp_path: Path, clock: Clock, small_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_TRACES", 2)
+    store = OnSqlite(tmp_path / "store.db", "b")
+    put = put_backlog(store, EIGHT, EIGHT)
+    # Sixteen calls, three a page; whether it is a backlog the first page tells.
+    assert agents_of_pages(store, clock) == ([False, True, True, True, True, True], put)
+    store.close()
+
+
+def test_a_page_with_a_trace_that_is_not_there_is_asked_for_with_its_traces(
+    tmp_path: Path, clock: Clock, small_pages: None
+) -> None:
+    store = OnSqlite(tmp_path / "store.db", "b")
+    # The calls of the third page are of t3, t3 and t4.
+    put = put_backlog(store, [trace for trace in EIGHT if trace != "t4"], EIGHT)
+    assert agents_of_pages(store, clock) == ([False, True, False, False, True, True], put)
+    store.close()
+
+
+def test_traces_in_another_order_than_the_calls_are_looked_up(
+    tmp_path: Path, clock: Clock, small_pages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_TRACES", 1)
+    store = OnSqlite(tmp_path / "store.db", "b")
+    names = [f"t{number}" for number in range(16)]
+    put = put_backlog(store, names[::-1], names, each=1)
+    assert agents_of_pages(store, clock) == ([False] * 6, put)
+    store.close()
+
+
+def test_traces_that_are_a_view_are_looked_up(tmp_path: Path, clock: Clock, small_pages: None) -> None:
+    store = OnSqlite(tmp_path / "store.db", "b")
+    put = put_backlog(store, EIGHT, EIGHT)
+    with sqlite3.connect(store.path) as db:
+        db.execute("ALTER TABLE traces RENAME TO kept")
+        db.execute("CREATE VIEW traces AS SELECT * FROM kept")
+    assert agents_of_pages(store, clock) == ([False] * 6, put)
+    store.close()
+
+
 # Hostile rows.
 
 HOSTILE = st.one_of(

@@ -1,6 +1,6 @@
 """What a row of the table `generations` says, as a span: pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
@@ -26,6 +26,8 @@ class Page:
     rows: list[tuple[Any, ...]]
     zeros: bool
     unit: float
+    # Name, metadata and time of the rows' traces, by id, where they do not stand in the rows.
+    traces: Mapping[Any, tuple[Any, ...]] | None = None
 
 
 def unit_of(latencies: list[Any]) -> float:
@@ -50,7 +52,8 @@ def translate(page: Page, environment: str, found: Translated) -> None:
             try:
                 trace = begun.get(columns[1])
                 if trace is None:
-                    trace = begun[columns[1]] = _begun(columns, agent, environment, spans)
+                    said = columns[OF_TRACE] if page.traces is None else page.traces[columns[1]]
+                    trace = begun[columns[1]] = _begun(columns[1], said, agent, environment, spans)
                 row = known or row_of(columns)
                 spans.append(_call(row, trace, (agent(row.metadata), model(row.model)), page, environment))
             except (RecordError, TypeError) as reason:  # a column of another type, such as a blob
@@ -63,10 +66,12 @@ def translate(page: Page, environment: str, found: Translated) -> None:
 _Trace = tuple[str, str, str]
 
 
-def _begun(columns: tuple[Any, ...], agent_of: Callable[[str], str], environment: str, spans: list[Span]) -> _Trace:
+def _begun(
+    trace: Any, said: tuple[Any, ...], agent_of: Callable[[str], str], environment: str, spans: list[Span]
+) -> _Trace:
     """Put down that a trace began, if an agent's name stands on it."""
-    trace_id = identity(columns[1])
-    trace_name, metadata, created = columns[OF_TRACE]
+    trace_id = identity(trace)
+    trace_name, metadata, created = said
     agent = (agent_of(metadata) if isinstance(metadata, str) else "") or name(trace_name).removesuffix("_task")
     began = moment(created)
     if not agent or began is None or not 0.0 <= (time := seconds(began)) < LATEST:

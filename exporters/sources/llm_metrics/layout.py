@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Integer,
     MetaData,
     Select,
     String,
@@ -22,6 +23,8 @@ from sqlalchemy import (
 from exporters.sources import SourceError
 
 PAGE_ROWS = 1000
+# Traces that are read on at once; those of a page of calls are about as many.
+_TRACES = 250
 # Metadata longer than this, characters, is not read: it would fill memory, and is looked into for a name only.
 _LONG_TEXT = 16_384
 _NEITHER = "not an llm_metrics database of a layout that is known"
@@ -51,6 +54,9 @@ class Dialect(Protocol):
     def key(self, calls: Table) -> tuple[ColumnElement[Any], ...]:
         """Return the columns by which the first reading goes on."""
 
+    def place_of(self, traces: Table) -> ColumnElement[int] | None:
+        """Return the place of a trace in the order in which they were written; None where nothing tells it."""
+
     def after(self, calls: Table) -> ColumnElement[bool]:
         """Return whether a row's key comes after the parameters `after_0` and so on."""
 
@@ -62,6 +68,15 @@ class Dialect(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Along:
+    """A page without its traces; where a trace stands; and those that stand after a place."""
+
+    calls: Select[Any]
+    place: Select[Any]
+    traces: Select[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Layout:
     """One of the two, and its questions. `zeros` says that it is layout B, which stores unknown numbers as 0."""
 
@@ -69,6 +84,8 @@ class Layout:
     calls: Table
     # A page of what comes after the place, in the order of the database's key.
     ahead: Select[Any]
+    # The same with the traces read on beside it, where these have an order in which they were written.
+    along: Along | None
     remaining: Select[Any]
     # A page, in the order of time, of what was written late or again, and of what never ended.
     behind: Select[Any]
@@ -95,11 +112,15 @@ def layout_of(columns: dict[str, list[Column[Any]]], dialect: Dialect, *, bounde
         settled = and_(settled, dialect.moment(calls.c.created_at) >= dialect.instant("since"))
     ripened = and_(~finished(calls), dialect.moment(calls.c.created_at) > dialect.instant("ripe_before"))
     late = and_(from_day(calls), settled, or_(dialect.changed(), ripened), after_time(calls))
-    rows, key = _rows(calls, traces, about, dialect), dialect.key(calls)
+    of_call, of_trace = _of_call(calls, about, dialect), _of_trace(traces, dialect)
+    rows = select(*of_call, *of_trace).select_from(calls.outerjoin(traces, traces.c.id == calls.c.trace_id))
+    key, ahead = dialect.key(calls), and_(dialect.after(calls), settled)
+    alone = _page(select(*of_call), key, dialect).where(ahead)
     return Layout(
         zeros=zeros,
         calls=calls,
-        ahead=_page(rows, key, dialect).where(dialect.after(calls), settled),
+        ahead=_page(rows, key, dialect).where(ahead),
+        along=_along(alone, traces, of_trace, dialect.place_of(traces)),
         remaining=dialect.remaining(calls),
         behind=_page(rows, (calls.c.created_at, calls.c.id), dialect).where(late),
         sums=_sums(calls, dialect),
@@ -146,15 +167,33 @@ def _like(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     return given if isinstance(column.type, String) else cast(given, column.type)
 
 
-def _rows(calls: Table, traces: Table, about: str, dialect: Dialect) -> Select[Any]:
-    """The columns of `generations.FIELDS`, in that order."""
-    c, t, text = calls.c, traces.c, dialect.text
-    return select(
+def _of_call(calls: Table, about: str, dialect: Dialect) -> tuple[ColumnElement[Any], ...]:
+    """The columns of `rows.Row`, in that order."""
+    c, text = calls.c, dialect.text
+    return (
         c.id, c.trace_id, text(c.model), c.input_tokens, c.output_tokens, c.total_tokens,
         *(dialect.number(column) for column in (c.input_cost, c.output_cost, c.total_cost, c.latency_ms)),
         text(c.created_at), text(c.completion_start_time), text(c.completion_end_time), _short(text(c[about])),
-        c.level, func.substr(c.status_message, 1, 500), t.name, _short(text(t.trace_metadata)), text(t.created_at),
-    ).select_from(calls.outerjoin(traces, t.id == c.trace_id))  # fmt: skip
+        c.level, func.substr(c.status_message, 1, 500),
+    )  # fmt: skip
+
+
+def _of_trace(traces: Table, dialect: Dialect) -> tuple[ColumnElement[Any], ...]:
+    """Those that come after them: name, metadata and time."""
+    return traces.c.name, _short(dialect.text(traces.c.trace_metadata)), dialect.text(traces.c.created_at)
+
+
+def _along(
+    calls: Select[Any], traces: Table, of_trace: tuple[ColumnElement[Any], ...], place: ColumnElement[int] | None
+) -> Along | None:
+    if place is None:
+        return None
+    on = select(traces.c.id, *of_trace, place.label("place")).where(place > bindparam("place", type_=Integer))
+    return Along(
+        calls=calls,
+        place=select(place).select_from(traces).where(traces.c.id == bindparam("id", type_=String)),
+        traces=on.order_by(place).limit(_TRACES),
+    )
 
 
 def _short(text: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -163,6 +163,9 @@ class Database:
     def after(self, calls: Table) -> ColumnElement[bool]:
         return after_time(calls)
 
+    def place_of(self, traces: Table) -> ColumnElement[int] | None:
+        return None
+
     def remaining(self, calls: Table) -> Select[Any]:
         # The planner's estimate, also of what was read: to count a large table takes longer than a statement may.
         return (

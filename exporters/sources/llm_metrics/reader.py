@@ -13,6 +13,7 @@ from exporters.sources import Batch
 from exporters.sources.llm_metrics.generations import Page, unit_of
 from exporters.sources.llm_metrics.layout import PAGE_ROWS, Layout, layout_of
 from exporters.sources.llm_metrics.rows import FIELDS, LATENCY
+from exporters.sources.llm_metrics.traces import Traces
 
 # Between two looks behind, and between two thorough ones where a database does not tell what changed.
 LOOK_SECONDS = 60.0
@@ -41,12 +42,14 @@ class Database(Protocol):
     def instant(self, name: str) -> ColumnElement[Any]: ...
     def key(self, calls: Table) -> tuple[ColumnElement[Any], ...]: ...
     def after(self, calls: Table) -> ColumnElement[bool]: ...
+    def place_of(self, traces: Table) -> ColumnElement[int] | None: ...
     def remaining(self, calls: Table) -> Select[Any]: ...
     def changed(self) -> ColumnElement[bool]: ...
     def close(self) -> None: ...
 
 
 Connect = Callable[[], Database]
+_Rows = list[tuple[Any, ...]]
 
 
 class Place(msgspec.Struct, omit_defaults=True):
@@ -116,6 +119,7 @@ class Rows:
         # What the database showed before the stretch that is read now, and before the last that was read ahead.
         self._mark = self._seen = ""
         self._full = False
+        self._traces = Traces()
         self._remaining = -1
         # What changed while nobody looked is looked for at once.
         resumes = bool(self._place.after)
@@ -163,14 +167,27 @@ class Rows:
         if self._remaining < 0:
             [(remaining,)] = database.fetch(layout.remaining, _after(place.after))
             self._remaining = remaining or 0
-        rows = database.fetch(layout.ahead, self._bounds(now - self._settle) | _after(place.after))
+        rows, traces = self._page(database, layout, self._bounds(now - self._settle) | _after(place.after))
         if rows:
-            place.after = list(rows[-1][len(FIELDS) :])
+            place.after = list(rows[-1][-len(place.after) :])
         self._full = len(rows) == PAGE_ROWS
         self._remaining = max(0, self._remaining - len(rows)) if self._full else 0
         if not self._full:
             self._seen = self._mark
-        return self._batch(rows, layout, more=self._full or now >= self._next_look)
+        return self._batch(rows, layout, traces, more=self._full or now >= self._next_look)
+
+    def _page(
+        self, database: Database, layout: Layout, parameters: dict[str, Any]
+    ) -> tuple[_Rows, Mapping[Any, Any] | None]:
+        """Return rows that lie ahead; within a stretch of full pages without their traces and these beside them."""
+        if not self._full:
+            self._traces = Traces()
+        elif layout.along is not None and self._traces.found:
+            rows = database.fetch(layout.along.calls, parameters)
+            traces = self._traces.of(database, layout.along, rows)
+            if traces is not None:
+                return rows, traces
+        return database.fetch(layout.ahead, parameters), None
 
     def _look_behind(self, database: Database, now: float) -> Look:
         place = self._place
@@ -190,25 +207,25 @@ class Rows:
         self._full = len(rows) == PAGE_ROWS
         if self._full:
             look.parameters |= _after(rows[-1][len(FIELDS) :])
-            return self._batch(rows, layout, more=True)
+            return self._batch(rows, layout, None, more=True)
         self._look = None
         self._place.mark, self._place.ripe = look.mark, look.ripe
         self._next_look = self._now() + LOOK_SECONDS
         if look.thorough:
             self._next_thorough = self._now() + THOROUGH_SECONDS
-        return self._batch(rows, layout, more=False)
+        return self._batch(rows, layout, None, more=False)
 
     def _bounds(self, ripe: float) -> dict[str, Any]:
         return {"ripe": ripe} if self._since is None else {"ripe": ripe, "since": self._since}
 
-    def _batch(self, rows: list[tuple[Any, ...]], layout: Layout, *, more: bool) -> Batch:
+    def _batch(self, rows: _Rows, layout: Layout, traces: Mapping[Any, Any] | None, *, more: bool) -> Batch:
         place = self._place
         unit = self._unit or place.unit or (None if layout.zeros else 1000.0)
         if unit is None:
             latencies = [row[LATENCY] for row in rows if row[LATENCY]]
             unit = unit_of(latencies)
             place.unit = unit if len(latencies) >= _ENOUGH else None
-        pages = [Page(rows=rows, zeros=layout.zeros, unit=unit)] if rows else []
+        pages = [Page(rows=rows, traces=traces, zeros=layout.zeros, unit=unit)] if rows else []
         encoded = _encode(place)
         moved, self._told = encoded != self._told, encoded
         return Batch(pages, {"place": encoded} if moved else {}, size=len(rows), more=more)

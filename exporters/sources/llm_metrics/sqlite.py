@@ -132,6 +132,9 @@ class Database:
     def after(self, calls: Table) -> ColumnElement[bool]:
         return _ROWID.op(">")(bindparam("after_0", type_=Integer))
 
+    def place_of(self, traces: Table) -> ColumnElement[int] | None:
+        return literal_column("traces.rowid", Integer)
+
     def remaining(self, calls: Table) -> Select[Any]:
         first = func.max(bindparam("after_0", type_=Integer), 0)
         return select(func.max(_ROWID) - first).select_from(calls)
