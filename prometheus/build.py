@@ -150,7 +150,7 @@ def files() -> dict[Path, str]:
         RULES / "agentgauge.recording.yml": page("agentgauge.recording", "15s", recording_rules()),
         **_derived(),
         RULES / "agentgauge.alerts.yml": page("agentgauge.alerts", "1m", alert_rules()),
-        RULES / "compat" / "agentgauge.compat.yml": page("agentgauge.compat", "5s", compat_rules(), _NOTICE + off),
+        RULES / "compat" / "agentgauge.compat.yml": page("agentgauge.compat", "15s", compat_rules(), _NOTICE + off),
         **_alertmanager(),
     }
 

@@ -106,7 +106,9 @@ def running(up: tuple[Stack, Said]) -> Stack:
     assert said.returncode == 0, said.stdout + said.stderr
     ask = started.prometheus.instant
     until(lambda: ask("agentgauge_source_caught_up == 1", time.time()), "the week is read")
-    until(lambda: ask("rate(agentgauge_commit_duration_seconds_count[1m]) > 0", time.time()), "the present is read")
+    # The demo's agents are asked once a minute, more or less: at times nothing comes for longer.
+    read_on = "rate(agentgauge_commit_duration_seconds_count[1m]) > 0"
+    until(lambda: ask(read_on, time.time()), "the present is read", seconds=240)
     until(lambda: ask(":agentgauge_cost_usd:increase1h", time.time()), "an hour is derived", 90)
     # The portal asks for a moment that is up to a quarter of a minute ago.
     left = "agent_objective:agentgauge_objective:budget_left offset 30s"

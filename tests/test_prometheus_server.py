@@ -125,7 +125,7 @@ def test_a_real_prometheus_scrapes_records_keeps_exemplars_and_refuses_a_page_go
         target["labels"]["instance"]: target for target in server.get("targets", state="active")["activeTargets"]
     }
     assert (targets[good.address]["health"], targets[good.address]["lastError"]) == ("up", "")
-    assert targets[good.address]["scrapeInterval"] == "5s"
+    assert targets[good.address]["scrapeInterval"] == "15s"
     assert targets[wild.address]["health"] == "down"
     assert targets[wild.address]["lastError"].startswith("label_value_length_limit exceeded")
 
