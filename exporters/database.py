@@ -92,8 +92,8 @@ def _create(path: Path) -> None:
         os.umask(old_mask)
     try:
         db.execute("PRAGMA synchronous = FULL")
-        db.executescript(f"BEGIN; {_SCHEMA} {counted.SCHEMA} PRAGMA user_version = 1; COMMIT;")
-        _bring_up(db)
+        schema = " ".join((_SCHEMA, counted.SCHEMA, *_ADDED))
+        db.executescript(f"BEGIN; {schema} PRAGMA user_version = {VERSION}; COMMIT;")
     finally:
         db.close()
     draft.rename(path)
@@ -105,9 +105,9 @@ def _create(path: Path) -> None:
 def _bring_up(db: sqlite3.Connection) -> None:
     """Add what later formats added, all of it or nothing. Raises sqlite3.Error."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    for number, schema in enumerate(_ADDED, 2):
-        if number > version:
-            db.executescript(f"BEGIN IMMEDIATE; {schema} PRAGMA user_version = {number}; COMMIT;")
+    if version < VERSION:
+        added = " ".join(_ADDED[version - 1 :])
+        db.executescript(f"BEGIN IMMEDIATE; {added} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

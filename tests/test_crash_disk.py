@@ -74,7 +74,8 @@ def test_a_kill_at_each_sync_leaves_cursor_and_totals_of_one_commit(exporter: Ex
     exporter.start()
     until(lambda: shows(exporter, ledger, expected(folder.lines)), 20, exporter.log.read_text)
     assert ledger.falls == []
-    assert ledger.pages > 12
+    # The first kills are in the making of the state, the others in its commits.
+    assert ledger.pages > 100
 
 
 def length(folder: Folder) -> int:
