@@ -37,7 +37,7 @@ def main() -> int:
         "langfuse": lambda: langfuse.figures(core, 2_000 if few else 20_000),
         "sql": lambda: sql.figures(directory, core, 100_000 if few else 1_000_000),
         "queries": lambda: queries.figures(directory, core, 14 if few else 90),
-        "objectives": lambda: objectives.figures(directory, core, 20 if few else 300),
+        "objectives": lambda: objectives.figures(directory, core, 20 if few else 100),
     }
     figures = []
     for name in options.only or PARTS:
