@@ -8,12 +8,11 @@ into the table when it has grown, in the order of the table: four times as fast.
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-import msgspec
-
+from exporters.closed_rows import NOTHING, Bits, Spans, decode_ids, decode_row, encode_ids, encode_row, joined
 from exporters.open_traces import Closed
 
 SCHEMA = """
--- JSON strings, each with a comma after it, so that more can be put behind without reading.
+-- The ids of spans; see closed_rows.
 CREATE TABLE counted (source TEXT, trace TEXT, spans BLOB, PRIMARY KEY (source, trace)) WITHOUT ROWID;
 -- What is newer than the table; `complete` says that it replaces what the table has. From format 6 on a row is
 -- what a commit closed of a source: it names no trace, and `spans` has both of each.
@@ -21,18 +20,8 @@ CREATE TABLE counted_lately (number INTEGER PRIMARY KEY, source TEXT, trace TEXT
 """
 # Traces in the log, which is held in memory too: about 5 MB.
 _LATELY = 16_384
-# Bits that say of most traces which are not in the table that they are not, 2 MB; and the most traces of a table
-# that these are made of when it is opened, which takes a second.
-_BITS = 1 << 24
+# The most traces of a table that its bits are made of when it is opened, which takes a second.
 _READ = 1_000_000
-
-# The ids of counted spans, as JSON strings with a comma after each, and whether they replace what the table has.
-_Spans = tuple[bytes, bool]
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[str]).decode
-_encode_row = msgspec.msgpack.Encoder().encode
-_decode_row = msgspec.msgpack.Decoder(dict[str, _Spans]).decode
 
 
 class Counted:
@@ -42,69 +31,60 @@ class Counted:
         """Read the log. Raises sqlite3.Error and msgspec.MsgspecError."""
         self._db = db
         # By source and trace.
-        self._lately: dict[str, dict[str, _Spans]] = {}
+        self._lately: dict[str, dict[str, Spans]] = {}
         self._size = 0
         rows = db.execute("SELECT source, trace, spans, complete FROM counted_lately ORDER BY number")
         for source, trace, spans, complete in rows:
-            self._add(source, _decode_row(spans) if trace is None else {trace: (spans, bool(complete))})
-        self._bits = bytearray(_BITS // 8)
-        settled = db.execute("SELECT trace FROM counted LIMIT ?", (_READ,))
-        self._mark(trace for (trace,) in settled)
+            self._add(source, decode_row(spans) if trace is None else {trace: (spans, bool(complete))})
+        # Of what is in the table.
+        self._bits = Bits()
         if db.execute("SELECT 1 FROM counted LIMIT 1 OFFSET ?", (_READ,)).fetchone():
-            self._bits = bytearray(b"\xff") * (_BITS // 8)
+            self._bits.mark_all()
+        else:
+            self._bits.mark(trace for (trace,) in db.execute("SELECT trace FROM counted"))
 
     def spans(self, source: str, trace: str) -> list[str] | None:
         """Return the ids of the spans counted in a trace that was closed; None if there is none.
 
         Raises sqlite3.Error and msgspec.MsgspecError.
         """
-        late, complete = self._lately.get(source, _NONE).get(trace, (b"", False))
-        found, place = b"", hash(trace) % _BITS
-        if not complete and self._bits[place >> 3] >> (place & 7) & 1:
+        late, complete = self._lately.get(source, _NONE).get(trace, NOTHING)
+        found = b""
+        if not complete and self._bits.may_have(trace):
             rows = self._db.execute("SELECT spans FROM counted WHERE source = ? AND trace = ?", (source, trace))
             found = b"".join(spans for (spans,) in rows)
-        known = found + late
-        return _decode(b"[" + known[:-1] + b"]") if known else None
+        return decode_ids(found + late)
 
     def write(self, source: str, closed: Mapping[str, Closed]) -> None:
         """Remember traces, as part of a transaction. Raises sqlite3.Error."""
-        new: dict[str, _Spans] = {}
+        new: dict[str, Spans] = {}
         for trace, found in closed.items():
-            spans = _encode(list(found.spans))[1:-1]
-            if spans:
-                new[trace] = (spans + b",", found.complete)
+            if spans := encode_ids(found.spans):
+                new[trace] = (spans, found.complete)
         if new:
-            self._db.execute("INSERT INTO counted_lately (source, spans) VALUES (?, ?)", (source, _encode_row(new)))
+            self._db.execute("INSERT INTO counted_lately (source, spans) VALUES (?, ?)", (source, encode_row(new)))
             self._add(source, new)
             if self._size > _LATELY:
                 self._settle()
 
-    def _add(self, source: str, new: dict[str, _Spans]) -> None:
+    def _add(self, source: str, new: dict[str, Spans]) -> None:
         lately = self._lately.setdefault(source, {})
         before = len(lately)
-        for trace, (spans, complete) in new.items():
-            known = lately.get(trace)
-            lately[trace] = (spans, complete) if known is None or complete else (known[0] + spans, known[1])
+        for trace, spans in new.items():
+            lately[trace] = joined(lately[trace], spans) if trace in lately else spans
         self._size += len(lately) - before
 
     def _settle(self) -> None:
         """Put the log into the table, in the table's order."""
         for source in sorted(self._lately):
             traces = self._lately[source]
-            self._mark(traces)
+            self._bits.mark(traces)
             self._put(source, ((trace, traces[trace]) for trace in sorted(traces)))
         self._db.execute("DELETE FROM counted_lately")
         self._lately.clear()
         self._size = 0
 
-    def _mark(self, traces: Iterable[str]) -> None:
-        """Have the table asked for these."""
-        bits = self._bits
-        for trace in traces:
-            place = hash(trace) % _BITS
-            bits[place >> 3] |= 1 << (place & 7)
-
-    def _put(self, source: str, traces: Iterable[tuple[str, _Spans]]) -> None:
+    def _put(self, source: str, traces: Iterable[tuple[str, Spans]]) -> None:
         whole: list[tuple[str, str, bytes]] = []
         more: list[tuple[str, str, bytes]] = []
         for trace, (spans, complete) in traces:
@@ -118,4 +98,4 @@ class Counted:
         )
 
 
-_NONE: dict[str, _Spans] = {}
+_NONE: dict[str, Spans] = {}

@@ -66,9 +66,7 @@ def _compiled(metrics: tuple[Metric, ...], places: "range | list[int]", error: s
         lines += (f"    {line}" for line in _statements(metrics[place], place))
     bounds = {f"bounds_{place}": metrics[place].buckets for place in places}
     scope: dict[str, Any] = {"bisect_left": bisect_left, **bounds}
-    # The text is made of the catalogue's own names only; nothing of a store comes near it.
-    exec("\n".join(lines), scope)  # noqa: S102
-    feed: Feed = scope["feed"]
+    feed: Feed = _made("feed", lines, scope)
     return feed
 
 
@@ -98,8 +96,7 @@ def _compiled_many(metrics: tuple[Metric, ...]) -> FeedMany:
         "bisect_left": bisect_left,
         **{f"bounds_{place}": _bounds(metric) for place, metric in enumerate(metrics)},
     }
-    exec("\n".join(("def feed(spans, cell, bear):", *(f"    {line}" for line in lines))), scope)  # noqa: S102 -- as above
-    feed: FeedMany = scope["feed"]
+    feed: FeedMany = _made("feed", ["def feed(spans, cell, bear):", *(f"    {line}" for line in lines)], scope)
     return feed
 
 
@@ -152,10 +149,15 @@ def _growth(metrics: tuple[Metric, ...]) -> Callable[[Span, Any], bool]:
         "    outcome = 'error' if error else 'ok'",
         f"    return bool({' or '.join(conditions)})",
     ]
-    scope: dict[str, Any] = {}
-    exec("\n".join(lines), scope)  # noqa: S102 -- as above
-    grows: Callable[[Span, Any], bool] = scope["grows"]
+    grows: Callable[[Span, Any], bool] = _made("grows", lines, {})
     return grows
+
+
+def _made(name: str, lines: list[str], scope: dict[str, Any]) -> Any:
+    """Return the function of a name that lines of Python define."""
+    # They are made of the catalogue's own names only; nothing of a store comes near them.
+    exec("\n".join(lines), scope)  # noqa: S102
+    return scope[name]
 
 
 def _statements(metric: Metric, place: int) -> list[str]:
@@ -166,18 +168,13 @@ def _statements(metric: Metric, place: int) -> list[str]:
         return [f"if span.{metric.only_with}:", f"    {child}", "    child.value += 1"]
     if not metric.field:
         return [child, "child.value += 1"] if metric.values else []
-    add = _addition(metric, place, "child", own)
-    return [f"number = span.{metric.field}", "if number is not None:", *(f"    {line}" for line in (child, *add))]
-
-
-def _addition(metric: Metric, place: int, child: str, own: str) -> list[str]:
-    """Return the statements that add a number to a child."""
     if metric.type == "counter":
-        return [f"{child}.value += number"]
-    add = [f"bucket = bisect_left(bounds_{place}, number)", f"{child}.counts[bucket] += 1", f"{child}.sum += number"]
-    if metric.exemplars:
-        add.append(f"cell.exemplars[{place}][{own}][bucket] = span")
-    return add
+        add = ["child.value += number"]
+    else:
+        add = [f"bucket = bisect_left(bounds_{place}, number)", "child.counts[bucket] += 1", "child.sum += number"]
+        if metric.exemplars:
+            add.append(f"cell.exemplars[{place}][{own}][bucket] = span")
+    return [f"number = span.{metric.field}", "if number is not None:", *(f"    {line}" for line in (child, *add))]
 
 
 def _own(metric: Metric) -> str:

@@ -11,8 +11,7 @@ from heapq import merge
 from itertools import groupby, islice
 from operator import itemgetter
 
-import msgspec
-
+from exporters.closed_rows import NOTHING, Bits, Spans, decode_ids, decode_row, encode_ids, encode_row, joined
 from exporters.open_traces import Closed
 
 _SCHEMA = """
@@ -24,16 +23,6 @@ _LATELY = 16_384
 _ROW = 64
 # Runs of one size; as many are put together, into one of the next.
 _RUNS = 64
-# Bits that say of most traces that are in no run that they are not: 2 MB.
-_BITS = 1 << 24
-
-# The ids of counted spans, as JSON strings with a comma after each, and whether they are all of the trace.
-_Spans = tuple[bytes, bool]
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[str]).decode
-_encode_row = msgspec.msgpack.Encoder().encode
-_decode_row = msgspec.msgpack.Decoder(dict[str, _Spans]).decode
 
 
 class Passing:
@@ -44,9 +33,10 @@ class Passing:
         self._db = db
         db.execute("DROP TABLE IF EXISTS passed")
         db.execute(_SCHEMA)
-        self._lately: dict[str, dict[str, _Spans]] = {}
+        self._lately: dict[str, dict[str, Spans]] = {}
         self._size = 0
-        self._bits = bytearray(_BITS // 8)
+        # Of what is in the runs.
+        self._bits = Bits()
         # Of each size, the smallest first, the numbers of the runs, the oldest first.
         self._runs: list[list[int]] = [[]]
         self._number = 0
@@ -56,21 +46,19 @@ class Passing:
 
         Raises sqlite3.Error and msgspec.MsgspecError.
         """
-        known, complete = self._lately.get(source, _NONE).get(trace, (b"", False))
-        place = hash(trace) % _BITS
-        if not complete and self._bits[place >> 3] >> (place & 7) & 1:
+        known, complete = self._lately.get(source, _NONE).get(trace, NOTHING)
+        if not complete and self._bits.may_have(trace):
             known = self._written(source, trace) + known
-        return _decode(b"[" + known[:-1] + b"]") if known else None
+        return decode_ids(known)
 
     def write(self, source: str, closed: Mapping[str, Closed]) -> None:
         """Remember traces, as part of a transaction. Raises sqlite3.Error."""
         lately = self._lately.setdefault(source, {})
         before = len(lately)
         for trace, found in closed.items():
-            spans = _encode(list(found.spans))[1:-1]
-            if spans:
-                new = (spans + b",", found.complete)
-                lately[trace] = _joined(lately[trace], new) if trace in lately else new
+            if spans := encode_ids(found.spans):
+                new = (spans, found.complete)
+                lately[trace] = joined(lately[trace], new) if trace in lately else new
         self._size += len(lately) - before
         if self._size > _LATELY:
             self._settle()
@@ -84,7 +72,7 @@ class Passing:
                 (run, source, trace),
             )
             for (row,) in rows:
-                spans, complete = _decode_row(row).get(trace, (b"", False))
+                spans, complete = decode_row(row).get(trace, NOTHING)
                 found = spans + found
                 if complete:
                     return found
@@ -92,12 +80,10 @@ class Passing:
 
     def _settle(self) -> None:
         """Put the log behind, as a run; and runs together while there are too many of a size."""
-        run, bits = self._begin(0), self._bits
+        run = self._begin(0)
         for source, traces in self._lately.items():
             order = sorted(traces)
-            for trace in order:
-                place = hash(trace) % _BITS
-                bits[place >> 3] |= 1 << (place & 7)
+            self._bits.mark(order)
             self._write_run(run, source, ((trace, traces[trace]) for trace in order))
         sources = tuple(self._lately)
         self._lately = {source: {} for source in sources}
@@ -122,31 +108,27 @@ class Passing:
         self._runs[size].append(self._number)
         return self._number
 
-    def _read_run(self, run: int, source: str) -> Iterator[tuple[str, _Spans]]:
+    def _read_run(self, run: int, source: str) -> Iterator[tuple[str, Spans]]:
         """Yield the traces of a source in a run, in order."""
         query = "SELECT traces FROM passed WHERE run = ? AND source = ? ORDER BY first"
         for (row,) in self._db.execute(query, (run, source)):
-            yield from _decode_row(row).items()
+            yield from decode_row(row).items()
 
-    def _write_run(self, run: int, source: str, traces: Iterator[tuple[str, _Spans]]) -> None:
+    def _write_run(self, run: int, source: str, traces: Iterator[tuple[str, Spans]]) -> None:
         """Write traces that come in order."""
         rows = iter(lambda: dict(islice(traces, _ROW)), {})
         self._db.executemany(
-            "INSERT INTO passed VALUES (?, ?, ?, ?)", ((run, source, next(iter(row)), _encode_row(row)) for row in rows)
+            "INSERT INTO passed VALUES (?, ?, ?, ?)", ((run, source, next(iter(row)), encode_row(row)) for row in rows)
         )
 
 
-_NONE: dict[str, _Spans] = {}
+_NONE: dict[str, Spans] = {}
 _TRACE = itemgetter(0)
 
 
-def _joined(old: _Spans, new: _Spans) -> _Spans:
-    return new if new[1] else (old[0] + new[0], old[1])
-
-
-def _all(each: Iterable[tuple[str, _Spans]]) -> _Spans:
+def _all(each: Iterable[tuple[str, Spans]]) -> Spans:
     """Return what is known of a trace, of which the oldest comes first."""
-    found = (b"", False)
+    found = NOTHING
     for _, spans in each:
-        found = _joined(found, spans)
+        found = joined(found, spans)
     return found

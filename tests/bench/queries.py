@@ -111,7 +111,7 @@ class Server:
         """Wait until blocks have been put together: the second time that it looks for some begins after that."""
         page = Page(self.port)
         while int(_LOOKED.findall(page.read())[0]) < 2:
-            time.sleep(1)
+            time.sleep(1)  # it announces nothing: it can only be asked
 
     def _cpu(self) -> float:
         # After the name, which may hold spaces, the 12th and 13th are user and system time (man proc).

@@ -98,6 +98,7 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
                 known = memory.get(data[begin:at])
             else:
                 if size > 0x7F:
+                    # As in `wire.fields`.
                     if data[begin] < 0x80:
                         size += (data[begin] << 7) - 0x80
                         begin += 1
@@ -155,9 +156,19 @@ def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each 
     if at != end:
         raise ValueError
     return Described(
-        trace_id, span_id, parent_id, name, began / 1e9, ended / 1e9, code == 2, message, _NOTHING, environment, events,
-        said,
-    )  # fmt: skip
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=parent_id,
+        name=name,
+        start=began / 1e9,
+        end=ended / 1e9,
+        error=code == 2,
+        message=message,
+        attributes=_NOTHING,
+        environment=environment,
+        events=events,
+        said=said,
+    )
 
 
 def _fact(data: bytes, begin: int, end: int) -> tuple[str, int, Any] | None:

@@ -17,6 +17,7 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         begin = at + 2
         size = data[at + 1]
         if size > 0x7F:
+            # Of two bytes, as most of these are: by hand, because the call takes longer than the reading.
             if data[begin] < 0x80:
                 size += (data[begin] << 7) - 0x80
                 begin += 1
