@@ -105,6 +105,7 @@ def running(up: tuple[Stack, Said]) -> Stack:
     started, said = up
     assert said.returncode == 0, said.stdout + said.stderr
     ask = started.prometheus.instant
+    assert ask('up{job="agentgauge"} == 1', time.time()), "make up did not wait for the first numbers"
     until(lambda: ask("agentgauge_source_caught_up == 1", time.time()), "the week is read")
     # The demo's agents are asked once a minute, more or less: at times nothing comes for longer.
     read_on = "rate(agentgauge_commit_duration_seconds_count[1m]) > 0"

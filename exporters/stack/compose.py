@@ -62,6 +62,7 @@ def up(settings: Settings) -> int:
     if failed := health.wait(urls, patience=settings.patience, dead=lambda: None):
         print(f"{failed} does not answer at {urls[failed]}; make logs shows why.", file=sys.stderr)
         return 1
+    health.wait_for_scrape(settings.url("PROMETHEUS_PORT"))
     return status(settings)
 
 

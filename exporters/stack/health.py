@@ -1,20 +1,16 @@
 """Waiting for the parts: each is asked at its health URL until it answers 200."""
 
+import json
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 
 def is_well(url: str) -> bool:
     """Say whether `url` answers 200 within two seconds. Redirects count as their end does."""
-    # Never through a proxy: these are addresses of this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
+    return _body(url) is not None
 
 
 def wait(urls: Mapping[str, str], *, patience: float, dead: Callable[[], str | None]) -> str | None:
@@ -33,3 +29,33 @@ def wait(urls: Mapping[str, str], *, patience: float, dead: Callable[[], str | N
         if missing:
             time.sleep(0.2)
     return None
+
+
+def wait_for_scrape(prometheus: str) -> None:
+    """Wait until Prometheus has the exporter's numbers, two scrapes at most: who looks at a page then finds them.
+
+    If it has none even then, or cannot be asked, the pages say why.
+    """
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        body = _body(f"{prometheus}/api/v1/query?query={quote(_SCRAPED)}")
+        try:
+            if body is None or json.loads(body)["data"]["result"]:
+                return
+        except (ValueError, KeyError, TypeError):
+            return
+        time.sleep(0.2)
+
+
+_SCRAPED = 'up{job="agentgauge"} == 1'
+
+
+def _body(url: str) -> bytes | None:
+    """Return what `url` answers with 200 within two seconds; None for anything else."""
+    # Never through a proxy: these are addresses of this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2) as answer:
+            return bytes(answer.read()) if answer.status == 200 else None
+    except (OSError, ValueError, urllib.error.URLError):
+        return None

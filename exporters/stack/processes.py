@@ -54,6 +54,7 @@ def up(settings: Settings) -> int:
         failed = health.wait(urls, patience=settings.patience, dead=lambda: _given_up(settings))
         # What answered may be another's, who was quicker to take the port.
         if failed is None and (failed := _not_running(settings)) is None:
+            health.wait_for_scrape(settings.url("PROMETHEUS_PORT"))
             return status(settings)
         title = next(part.title for part in running if part.name == failed)
         why = "did not start" if _given_up(settings) else f"did not become well within {settings.patience:g} s"
