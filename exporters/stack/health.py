@@ -32,13 +32,15 @@ def wait(urls: Mapping[str, str], *, patience: float, dead: Callable[[], str | N
 
 
 def wait_for_scrape(prometheus: str) -> None:
-    """Wait until Prometheus has the exporter's numbers, two scrapes at most: who looks at a page then finds them.
+    """Wait until Prometheus has the exporter's numbers, for two scrapes and a beat at most: who looks at a page then finds them.
 
     If it has none even then, or cannot be asked, the pages say why.
     """
-    end = time.monotonic() + 30
+    end = time.monotonic() + 3 * _BEAT
     while time.monotonic() < end:
-        body = _body(f"{prometheus}/api/v1/query?query={quote(_SCRAPED)}")
+        # As of the moment that the portal's pages are of.
+        at = time.time() // _BEAT * _BEAT
+        body = _body(f"{prometheus}/api/v1/query?query={quote(_SCRAPED)}&time={at}")
         try:
             if body is None or json.loads(body)["data"]["result"]:
                 return
@@ -47,6 +49,8 @@ def wait_for_scrape(prometheus: str) -> None:
         time.sleep(0.2)
 
 
+# Seconds between two scrapes, and between two looks of the portal.
+_BEAT = 15
 _SCRAPED = 'up{job="agentgauge"} == 1'
 
 
