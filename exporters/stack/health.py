@@ -32,7 +32,7 @@ def wait(urls: Mapping[str, str], *, patience: float, dead: Callable[[], str | N
 
 
 def wait_for_scrape(prometheus: str) -> None:
-    """Wait until Prometheus has the exporter's numbers, for two scrapes and a beat at most: who looks at a page then finds them.
+    """Wait until Prometheus has the exporter's numbers, so that who looks at a page finds them: 45 s at most.
 
     If it has none even then, or cannot be asked, the pages say why.
     """
