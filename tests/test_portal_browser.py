@@ -415,9 +415,17 @@ def test_axe_finds_nothing_serious_that_is_ours(look: dict[str, Any], tab: Tab, 
     assert serious == {}
 
 
+# Streamlit's own: it closes the socket of a page that has just gone, which is closed.
+GONE = re.compile(
+    r"Exception in ASGI application\n(?:(?!.*streamlit_portal|Exception in).*\n)*?"
+    r'.*WebSocketDisconnected: Cannot call "send" once a close message has been sent\.\n'
+)
+
+
 def test_all_of_it_writes_no_error_to_the_log(
     drawing: str, framing: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     logs = [log.read_text() for log in Path(tmp_path_factory.getbasetemp()).rglob("portal-*.log")]
     assert len(logs) == 2
-    assert not [line for log in logs for line in log.splitlines() if re.search("Traceback|Error|Exception", line)], logs
+    said = [line for log in logs for line in GONE.sub("", log).splitlines()]
+    assert not [line for line in said if re.search("Traceback|Error|Exception", line)], logs
