@@ -1,6 +1,7 @@
 """Groups of spans of tree-shaped stores, whose traces were waited for: counted, and added to the runs above them."""
 
 from collections.abc import Callable, Iterable
+from math import inf
 
 from exporters.open_traces import SPANS_A_TRACE, OpenTraces
 from exporters.span import Span
@@ -22,7 +23,7 @@ def count_settled(groups: Iterable[Group], traces: OpenTraces, price: Callable[[
     outcome = Outcome()
     before = traces.newest
     for group in groups:
-        if group.spans:
+        if group.runs or group.others:
             trace = _trace_of(group, traces, before)
             trace.touched = now
             _count(group, trace, price, outcome)
@@ -34,8 +35,11 @@ def count_settled(groups: Iterable[Group], traces: OpenTraces, price: Callable[[
 
 def _trace_of(group: Group, traces: OpenTraces, before: float) -> OpenTrace:
     """Return the open trace of a group; `before` is the time of the newest record before these groups."""
-    trace_id, times = group.trace_id, [span.time for span in group.spans]
-    oldest, traces.newest = min(times), max(traces.newest, *times)
+    trace_id, others = group.trace_id, group.others
+    oldest, newest = (others[0].time, others[-1].time) if others else (inf, 0.0)
+    for run in group.runs:
+        oldest, newest = min(oldest, run.time - (run.duration or 0.0)), max(newest, run.time)
+    traces.newest = max(traces.newest, newest)
     trace = traces.open.get(trace_id)
     if trace is None:
         trace = traces.open[trace_id] = traces.opened(trace_id, oldest if oldest > before else 0.0)
@@ -46,24 +50,26 @@ def _trace_of(group: Group, traces: OpenTraces, before: float) -> OpenTrace:
 
 
 def _count(group: Group, trace: OpenTrace, price: Callable[[Span], None], outcome: Outcome) -> None:
-    """Count what of a group had not been counted before."""
-    counted, adrift = trace.counted, group.adrift
-    for span in group.spans:
-        span_id, kind = span.span_id, span.kind
-        if span_id in counted:
-            outcome.repeated += span.ended and kind != "part"
+    """Count what of a group had not been counted before: runs begin, the others follow, runs end."""
+    counted, adrift, missing = trace.counted, group.adrift, trace.missing
+    new = [run for run in group.runs if run.span_id not in counted]
+    outcome.repeated += len(group.runs) - len(new)
+    for span in new:
+        run = trace.runs[span.span_id] = OpenRun(span)
+        if missing and (below := missing.pop(span.span_id, None)) is not None:
+            take_over(run, below)
+    for span in group.others:
+        if span.span_id in counted:
+            outcome.repeated += span.kind != "part"
             continue
-        if not span.ended:
-            trace.runs[span_id] = OpenRun(span)
-        elif kind == "run":
-            _settle_run(price, trace, span, outcome)
-        elif kind != "part":
+        if span.kind != "part":
             _settle_call(price, trace, span, outcome)
-        if adrift:
-            outcome.adrift += span.ended and kind != "part" and span_id in adrift
-        below = trace.missing.pop(span_id, None) if trace.missing else None
-        if below is not None:
-            take_over(trace.runs.get(span_id) or run_above(trace, span), below)
+            outcome.adrift += span.span_id in adrift
+        if missing and (below := missing.pop(span.span_id, None)) is not None:
+            take_over(run_above(trace, span), below)
+    for span in reversed(new):
+        _settle_run(price, trace, span, outcome)
+        outcome.adrift += span.span_id in adrift
 
 
 def _settle_call(price: Callable[[Span], None], trace: OpenTrace, span: Span, outcome: Outcome) -> None:

@@ -56,9 +56,11 @@ class Settling:
         # When the store was first read to its end.
         self._live = inf
         for number, spans in sorted(rows.items()):
-            of_row = _by_trace(spans)
-            for trace_id, arrived in of_row.items():
-                self._put(trace_id, arrived).fresh = []
+            of_row: dict[str, list[Arrived]] = {}
+            for arrived in spans:
+                of_row.setdefault(arrived.span.trace_id, []).append(arrived)
+            for trace_id, of_trace in of_row.items():
+                self._put(trace_id, of_trace).fresh = []
             self._rows.restore(number, of_row, self.waiting)
         for trace_id in self.waiting:
             self._look(trace_id)
@@ -89,8 +91,8 @@ class Settling:
         self._batch += 1
         if live:
             self._live = min(self._live, now)
-        for trace_id, arrived in _by_trace([Arrived(now, span) for span in spans]).items():
-            self._put(trace_id, arrived)
+        for trace_id, of_trace in _by_trace(spans).items():
+            self._put(trace_id, [Arrived(now, span) for span in of_trace])
             self._look(trace_id)
         groups = self._settle_whole(now, live)
         if live:
@@ -198,14 +200,15 @@ class Settling:
         return self._places.settle(trace_id, spans, self._awaited(trace_id))
 
 
-def _by_trace(spans: Iterable[Arrived]) -> dict[str, list[Arrived]]:
-    found: dict[str, list[Arrived]] = {}
-    for arrived in spans:
-        of_trace = found.get(arrived.span.trace_id)
-        if of_trace is None:
-            found[arrived.span.trace_id] = [arrived]
-        else:
-            of_trace.append(arrived)
+def _by_trace(spans: Iterable[Span]) -> dict[str, list[Span]]:
+    found: dict[str, list[Span]] = {}
+    last, of_trace = None, list[Span]()
+    for span in spans:
+        # Nearly always that of the span before.
+        if span.trace_id != last:
+            last = span.trace_id
+            of_trace = found.setdefault(last, [])
+        of_trace.append(span)
     return found
 
 

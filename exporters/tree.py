@@ -10,7 +10,7 @@ from exporters.span import Kind, Span
 
 
 class Group(msgspec.Struct):
-    """Spans of one trace that are counted together: runs begin, calls in the order of time, runs end.
+    """Spans of one trace that are counted together: runs, the outer ones first, and the others in the order of time.
 
     The parent of each is the run of this group that it belongs to, or the span above it that has not
     come, or nothing. `adrift` are the ids of those that nothing is known above of although there should be,
@@ -18,7 +18,8 @@ class Group(msgspec.Struct):
     """
 
     trace_id: str
-    spans: list[Span]
+    runs: list[Span]
+    others: list[Span]
     adrift: set[str] = set()
     amended: set[str] = set()
 
@@ -237,12 +238,12 @@ def has_usage(span: Span) -> bool:
 def _in_order(
     trace_id: str, spans: dict[str, Span], above: dict[str, Above], known: Known, awaited: Container[str]
 ) -> Group:
-    group = Group(trace_id, [])
-    # The run that what is adrift belongs to, once something is.
-    outermost: str | None = None
     runs: list[Span] = []
     lost_runs: list[Span] = []
-    rest: list[Span] = []
+    others: list[Span] = []
+    group = Group(trace_id, runs, others)
+    # The run that what is adrift belongs to, once something is.
+    outermost: str | None = None
     for span_id, up in above.items():
         span = spans[span_id]
         kind = span.kind
@@ -262,12 +263,10 @@ def _in_order(
             if kind == "score" and not known.root:
                 group.adrift.add(span_id)
             span.parent_id = ""
-        (rest if kind != "run" else lost_runs if up.missing else runs).append(span)
+        (others if kind != "run" else lost_runs if up.missing else runs).append(span)
     runs += lost_runs
-    if len(rest) > 1:
-        rest.sort(key=_TIME)
-    begins = [msgspec.structs.replace(run, ended=False, time=run.time - (run.duration or 0.0)) for run in runs]
-    group.spans = [*begins, *rest, *reversed(runs)]
+    if len(others) > 1:
+        others.sort(key=_TIME)
     return group
 
 

@@ -449,9 +449,9 @@ def test_make_status_says_that_all_is_well(running: Stack) -> None:
 
 
 def test_make_logs_shows_what_every_part_says_until_it_is_interrupted(running: Stack) -> None:
-    with subprocess.Popen(
-        running.command("logs"), **running.options, stdout=subprocess.PIPE, start_new_session=True
-    ) as following:
+    # As from a terminal: whoever is started in the background may have been told to ignore interrupts.
+    command = ["env", "--default-signal=INT", *running.command("logs")]
+    with subprocess.Popen(command, **running.options, stdout=subprocess.PIPE, start_new_session=True) as following:
         assert following.stdout is not None
         heads = set()
         for line in following.stdout:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -154,6 +154,27 @@ def test_a_connection_without_a_request_is_closed(
             assert client.recv(1) == b""
             raise ConnectionResetError
         assert time.monotonic() - began < 5
+
+
+def test_a_head_without_an_end_is_refused(waiting: tuple[Receiver, int]) -> None:
+    with socket.create_connection(("127.0.0.1", waiting[1]), timeout=10) as client:
+        client.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 8 * MIB:
+                sent += client.send(b"x" * 4096)
+        assert sent < 8 * MIB
+    assert post(waiting[1], b"", method="GET").status == 405
+
+
+def test_of_a_request_behind_another_the_head_is_bounded_too(waiting: tuple[Receiver, int]) -> None:
+    receiver, port = waiting
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head(1) + b"\0" + b"POST /v1/traces HTTP/1.1\r\nX-Long: ")
+        arrived(receiver, 1)
+        with pytest.raises(ConnectionError):
+            for _ in range(2048):
+                client.sendall(b"x" * 4096)
 
 
 def test_when_there_are_too_many_the_one_that_waited_longest_makes_room(

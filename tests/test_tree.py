@@ -1,11 +1,12 @@
 """What a tree of spans becomes: names come down, wrappers fall out, runs get what is theirs, in any order of coming."""
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from settling_stage import START, Stage, agents, call, part, run, score, span, taken, tool
+from settling_stage import Stage, agents, call, part, run, score, span, taken, tool
 
 from exporters.span import Span
 
@@ -359,11 +360,22 @@ def test_whatever_comes_too_late_is_counted_and_once(spans: list[Span], data: st
     assert stage.rows == {}
 
 
-def test_the_time_of_a_run_s_start_is_its_end_less_its_duration() -> None:
+def test_what_was_counted_is_looked_up_for_a_run_that_began_before_the_newest_of_it() -> None:
+    asked: list[str] = []
+
+    class Asked(dict[str, list[str]]):
+        def get(self, trace_id: str, *default: Any) -> Any:
+            if not default:  # not by the stage itself
+                asked.append(trace_id)
+            return super().get(trace_id, *default)
+
     stage = Stage()
-    stage.read(run("r", at=9.0, duration=2.0), at=0)
-    (group,) = stage.settling.settle_all()
-    assert [(s.ended, s.time - START) for s in group.spans] == [(False, 7.0), (True, 9.0)]
+    stage.counted = Asked()
+    stage.restart()
+    stage.whole(run("a", at=5.0, trace_id="first"))
+    stage.whole(run("b", at=9.0, duration=3.0, trace_id="behind it"))
+    stage.whole(run("c", at=9.5, duration=3.0, trace_id="across"))
+    assert asked == ["across"]
 
 
 def test_a_part_with_usage_is_no_call() -> None:

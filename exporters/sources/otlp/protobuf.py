@@ -62,113 +62,125 @@ def _resource_spans(data: bytes, at: int, end: int, memory: Memory) -> Iterator[
     environment = environment_of(resource)
     for tag, begin, stop in fields(data, at, end):
         if tag == 0x12:  # scope_spans
-            for inner, first, last in fields(data, begin, stop):
-                if inner == 0x12:  # spans
-                    yield _span(data, first, last, environment, memory)
+            yield from _spans(data, begin, stop, environment, memory)
 
 
-def _span(  # noqa: PLR0912, PLR0915 -- one loop for each span: a call for each field takes its time
-    data: bytes, at: int, end: int, environment: str, memory: Memory
-) -> Described:
-    trace_id = span_id = parent_id = name = message = ""
-    began = ended = code = 0
-    # What the attributes say, as `sorted_out` makes it of them, and the places that are not the first.
-    said: dict[str, Any] = {}
-    places: dict[str, int] = {}
-    events: list[Any] = []
-    if at + 128 < end:
-        of_trace, trace, of_span, own, of_parent, parent, of_name, size = _HEAD.unpack_from(data, at)
-        if of_trace == 0x100A and of_span == 0x0812 and of_parent == 0x0822 and of_name == 0x2A and size < 0x40:
-            trace_id, span_id, parent_id = trace.hex(), own.hex(), parent.hex()
-            at += 40 + size
-            name = text(data, at - size, at)
-            of_kind, kind, of_start, began, of_end, ended = _TIMES.unpack_from(data, at)
-            if of_kind == 0x30 and kind < 0x80 and of_start == 0x39 and of_end == 0x41:
-                at += 20
-            else:
-                began = ended = 0
-    while at < end:
-        tag = data[at]
-        if tag == 0x4A:  # 9: attributes
-            size = data[at + 1]
-            begin = at + 2
-            if size < _SHORT:
-                # One that goes on behind the span ends further down, as what is no message.
-                at = begin + size
-                known = memory.get(data[begin:at])
-            else:
-                if size > 0x7F:
-                    # As in `wire.fields`.
-                    if data[begin] < 0x80:
-                        size += (data[begin] << 7) - 0x80
-                        begin += 1
-                    else:
-                        size, begin = varint(data, at + 1)
-                at = begin + size
-                known = None
-            if known is None:
-                if data[begin + 2 : begin + 2 + data[begin + 1]] not in _FACTS:
-                    continue
-                known = _fact(data, begin, at)
+def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for each field, takes its time
+    data: bytes, first: int, last: int, environment: str, memory: Memory
+) -> Iterator[Described]:
+    # The ids of the span before: those of a trace mostly follow each other, and what is one text is found faster.
+    before_trace = before_parent = b""
+    same_trace = same_parent = ""
+    for inner, at, end in fields(data, first, last):
+        if inner != 0x12:  # spans
+            continue
+        trace_id = span_id = parent_id = name = message = ""
+        began = ended = code = 0
+        # What the attributes say, as `sorted_out` makes it of them, and the places that are not the first.
+        said: dict[str, Any] = {}
+        places: dict[str, int] = {}
+        events: list[Any] = []
+        if at + 128 < end:
+            of_trace, trace, of_span, own, of_parent, parent, of_name, size = _HEAD.unpack_from(data, at)
+            ids = 40
+            if of_parent & 0xFF == 0x2A:
+                # The name at once, as roots have it.
+                ids, parent, of_parent, of_name, size = 30, b"", 0x0822, 0x2A, of_parent >> 8
+            if of_trace == 0x100A and of_span == 0x0812 and of_parent == 0x0822 and of_name == 0x2A and size < 0x40:
+                if trace != before_trace:
+                    before_trace, same_trace = trace, trace.hex()
+                if parent != before_parent:
+                    before_parent, same_parent = parent, parent.hex()
+                trace_id, span_id, parent_id = same_trace, own.hex(), same_parent
+                at += ids + size
+                name = text(data, at - size, at)
+                of_kind, kind, of_start, began, of_end, ended = _TIMES.unpack_from(data, at)
+                if of_kind == 0x30 and kind < 0x80 and of_start == 0x39 and of_end == 0x41:
+                    at += 20
+                else:
+                    began = ended = 0
+        while at < end:
+            tag = data[at]
+            if tag == 0x4A:  # 9: attributes
+                size = data[at + 1]
+                begin = at + 2
+                if size < _SHORT:
+                    # One that goes on behind the span ends further down, as what is no message.
+                    at = begin + size
+                    known = memory.get(data[begin:at])
+                else:
+                    if size > 0x7F:
+                        # As in `wire.fields`.
+                        if data[begin] < 0x80:
+                            size += (data[begin] << 7) - 0x80
+                            begin += 1
+                        else:
+                            size, begin = varint(data, at + 1)
+                    at = begin + size
+                    known = None
                 if known is None:
-                    continue
-                if size < _SHORT and len(memory) < _REMEMBERED:
-                    memory[data[begin:at]] = known
-            fact, place, value = known
-            if fact not in said:
-                said[fact] = value
-                if place:
-                    places[fact] = place
-            elif place < places.get(fact, 0):
-                said[fact], places[fact] = value, place
-        elif tag == 0x39:  # 7, fixed64: start_time_unix_nano
-            began = int.from_bytes(data[at + 1 : at + 9], "little")
-            at += 9
-        elif tag == 0x41:  # 8, fixed64: end_time_unix_nano
-            ended = int.from_bytes(data[at + 1 : at + 9], "little")
-            at += 9
-        elif tag == 0x30 and data[at + 1] < 0x80:  # 6: kind
-            at += 2
-        elif tag == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
-            at += 6
-        elif tag & 7 != 2 or not 8 < tag < 0x80:
-            at = skip(data, at)
-        else:
-            size, begin = data[at + 1], at + 2
-            if size > 0x7F:
-                size, begin = varint(data, at + 1)
-            at = begin + size
-            if at > end:
-                raise ValueError
-            if tag == 0x0A:
-                trace_id = data[begin:at].hex()
-            elif tag == 0x12:
-                span_id = data[begin:at].hex()
-            elif tag == 0x22:
-                parent_id = data[begin:at].hex()
-            elif tag == 0x2A:
-                name = text(data, begin, at)
-            elif tag == 0x5A:  # 11: events
-                if len(events) < MANY:
-                    events.append(_event(data, begin, at))
-            elif tag == 0x7A:  # 15: status
-                message, code = _status(data, begin, at)
-    if at != end:
-        raise ValueError
-    return Described(
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_id=parent_id,
-        name=name,
-        start=began / 1e9,
-        end=ended / 1e9,
-        error=code == 2,
-        message=message,
-        attributes=_NOTHING,
-        environment=environment,
-        events=events,
-        said=said,
-    )
+                    if data[begin + 2 : begin + 2 + data[begin + 1]] not in _FACTS:
+                        continue
+                    known = _fact(data, begin, at)
+                    if known is None:
+                        continue
+                    if size < _SHORT and len(memory) < _REMEMBERED:
+                        memory[data[begin:at]] = known
+                fact, place, value = known
+                if fact not in said:
+                    said[fact] = value
+                    if place:
+                        places[fact] = place
+                elif place < places.get(fact, 0):
+                    said[fact], places[fact] = value, place
+            elif tag == 0x39:  # 7, fixed64: start_time_unix_nano
+                began = int.from_bytes(data[at + 1 : at + 9], "little")
+                at += 9
+            elif tag == 0x41:  # 8, fixed64: end_time_unix_nano
+                ended = int.from_bytes(data[at + 1 : at + 9], "little")
+                at += 9
+            elif tag == 0x30 and data[at + 1] < 0x80:  # 6: kind
+                at += 2
+            elif tag == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
+                at += 6
+            elif tag & 7 != 2 or not 8 < tag < 0x80:
+                at = skip(data, at)
+            else:
+                size, begin = data[at + 1], at + 2
+                if size > 0x7F:
+                    size, begin = varint(data, at + 1)
+                at = begin + size
+                if at > end:
+                    raise ValueError
+                if tag == 0x0A:
+                    trace_id = data[begin:at].hex()
+                elif tag == 0x12:
+                    span_id = data[begin:at].hex()
+                elif tag == 0x22:
+                    parent_id = data[begin:at].hex()
+                elif tag == 0x2A:
+                    name = text(data, begin, at)
+                elif tag == 0x5A:  # 11: events
+                    if len(events) < MANY:
+                        events.append(_event(data, begin, at))
+                elif tag == 0x7A:  # 15: status
+                    message, code = _status(data, begin, at)
+        if at != end:
+            raise ValueError
+        yield Described(
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_id=parent_id,
+            name=name,
+            start=began / 1e9,
+            end=ended / 1e9,
+            error=code == 2,
+            message=message,
+            attributes=_NOTHING,
+            environment=environment,
+            events=events,
+            said=said,
+        )
 
 
 def _fact(data: bytes, begin: int, end: int) -> tuple[str, int, Any] | None:
