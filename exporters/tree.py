@@ -252,8 +252,10 @@ def _in_order(
         if up is not _TOP:
             _inherit(span, up)
         if up.run:
-            # A run that was settled before has ended: the span is nobody's.
-            span.parent_id = up.run if up.run in spans else ""
+            # A run that was settled before has ended: the span is nobody's. Nearly always it is the parent, and
+            # to set a field takes longer than to look.
+            if span.parent_id != up.run or up.run not in spans:
+                span.parent_id = up.run if up.run in spans else ""
         elif up.missing:
             if outermost is None:
                 outermost = _outermost(spans, above)
@@ -262,7 +264,8 @@ def _in_order(
         else:
             if kind == "score" and not known.root:
                 group.adrift.add(span_id)
-            span.parent_id = ""
+            if span.parent_id:
+                span.parent_id = ""
         (others if kind != "run" else lost_runs if up.missing else runs).append(span)
     runs += lost_runs
     if len(others) > 1:
@@ -285,7 +288,9 @@ def _inherit(span: Span, above: Above) -> None:
         span.environment = above.environment
     if span.kind == "run":
         return
-    if not span.agent:
-        span.agent, span.agent_version = above.agent, span.agent_version or above.agent_version
-    if span.kind == "inference" and not span.prompt:
+    if above.agent and not span.agent:
+        span.agent = above.agent
+        if above.agent_version and not span.agent_version:
+            span.agent_version = above.agent_version
+    if above.prompt and span.kind == "inference" and not span.prompt:
         span.prompt, span.prompt_version = above.prompt, above.prompt_version

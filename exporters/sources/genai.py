@@ -17,7 +17,7 @@ from exporters.sources.genai_names import (
     PROVIDERS,
     SPAN_NAME_PREFIXES,
 )
-from exporters.sources.genai_usage import put_usage
+from exporters.sources.genai_usage import cost, tokens
 from exporters.sources.records import MOST, RecordError, identity, number, text, time_of
 from exporters.span import Kind, Span, error_type
 
@@ -64,23 +64,40 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
         found.trace_id, found.span_id = identity(found.trace_id), identity(found.span_id)
         found.parent_id = identity(found.parent_id, needed=False)
     kind, operation = _kind_of(found, said)
-    span = Span(
-        kind, True, found.trace_id, found.span_id, found.parent_id, time_of(found.end), _agent(kind, found, said)
-    )
-    named = text(said["environment"]) if "environment" in said else found.environment
-    span.environment = named or environment
-    if found.start is not None and 0.0 < found.start <= span.time:
-        span.duration = span.time - found.start
-    if found.error or said.get("level") == "ERROR":
-        span.error = _error(found, said)
-    spans = [span]
+    time, start = time_of(found.end), found.start
+    agent = _agent(kind, found, said)
+    version = text(said["agent_version"]) if "agent_version" in said else ""
+    named = (text(said["environment"]) if "environment" in said else found.environment) or environment
+    error = _error(found, said) if found.error or ("level" in said and said["level"] == "ERROR") else ""
+    duration = time - start if start is not None and 0.0 < start <= time else None
     if kind == "inference":
-        _put_call(span, operation, found, said)
-    elif kind == "run":
-        span.agent_version = text(said.get("agent_version"))
-        put_usage(span, said)
-    elif kind == "tool":
-        spans = _tools(span, found, said)
+        first_chunk = _first_chunk(start, said)
+        given, taken, read, written, reasoned, unsplit = used = tokens(said)
+        # By the order of its fields: to set each of them afterwards takes several times as long.
+        span = Span(
+            "inference", True, found.trace_id, found.span_id, found.parent_id, time, agent,
+            _model(said), _provider(text(said.get("provider"))), operation, "", version, named, error, duration,
+            first_chunk, given, taken, read, written, reasoned, unsplit, cost(said, used),
+        )  # fmt: skip
+        if first_chunk is not None or ("streaming" in said and said["streaming"] in _YES):
+            span.streaming = True
+        if "prompt" in said or "prompt_version" in said:
+            span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))
+        spans = [span]
+    else:
+        span = Span(
+            kind, True, found.trace_id, found.span_id, found.parent_id, time, agent,
+            environment=named, error=error, duration=duration,
+        )  # fmt: skip
+        spans = [span]
+        if kind == "run":
+            span.agent_version = version
+            given, taken, read, written, reasoned, unsplit = used = tokens(said)
+            span.input_tokens, span.output_tokens, span.unsplit_tokens = given, taken, unsplit
+            span.cache_read_tokens, span.cache_write_tokens, span.reasoning_tokens = read, written, reasoned
+            span.cost = cost(said, used)
+        elif kind == "tool":
+            spans = _tools(span, found, said)
     if found.events:
         spans += _scores(span, found.events)
     return spans
@@ -158,22 +175,14 @@ def _error(found: Described, said: Mapping[str, Any]) -> str:
     return error_type(*(text(value)[:500] for value in texts))
 
 
-def _put_call(span: Span, operation: str, found: Described, said: Mapping[str, Any]) -> None:
-    """Fill in what is a model call's own. Raises RecordError."""
-    span.operation = operation
-    span.model = text(said.get("model"))
+def _model(said: Mapping[str, Any]) -> str:
+    """Return the model that was asked for; the one that answered where that is not said."""
     if "parameters" in said:
         # OpenInference's other name is that of the model which answered, and stands on no call that failed.
         asked = _MODEL.search(str(said["parameters"]))
-        span.model = text(asked[1]) if asked else span.model
-    span.provider = _provider(text(said.get("provider")))
-    if "agent_version" in said:
-        span.agent_version = text(said["agent_version"])
-    if "prompt" in said or "prompt_version" in said:
-        span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))
-    span.time_to_first_chunk = _first_chunk(found.start, said)
-    span.streaming = span.time_to_first_chunk is not None or said.get("streaming") in _YES
-    put_usage(span, said)
+        if asked:
+            return text(asked[1])
+    return text(said.get("model"))
 
 
 @lru_cache(1024)

@@ -6,29 +6,22 @@ from typing import Any
 
 from exporters.sources.langfuse.usage import OutOfRangeError, cost_of, tokens_of
 from exporters.sources.records import MOST, RecordError, count, number, text
-from exporters.span import Span
+
+# Input, output, read from a cache, written to one, spent on reasoning; and all, where neither of the first is known.
+Used = tuple[int | None, int | None, int | None, int | None, int | None, int | None]
 
 
-def put_usage(span: Span, said: Mapping[str, Any]) -> None:
-    """Fill in tokens and cost from facts by the names of `genai_names`. Raises RecordError."""
-    try:
-        details = _object(said["usage_details"]) if "usage_details" in said else None
+def tokens(said: Mapping[str, Any]) -> Used:
+    """Return the tokens that facts by the names of `genai_names` tell. Raises RecordError."""
+    if "usage_details" in said:
+        # Langfuse's map of usage by type, or a model API's own map in its place.
+        details = _object(said["usage_details"])
         if details:
-            _put_details(span, details)
-        else:
-            _put_tokens(span, said)
-        if "cost" in said or "cost_details" in said or "input_cost" in said or "output_cost" in said:
-            span.cost = _cost(span, said)
-    except OutOfRangeError:
-        raise RecordError("out_of_range") from None
-
-
-def _put_details(span: Span, details: Mapping[str, Any]) -> None:
-    """Fill in tokens from Langfuse's map of usage by type, or a model API's own map in its place."""
-    tokens = tokens_of(_flat(details))
-    span.input_tokens, span.output_tokens, span.unsplit_tokens = tokens.input, tokens.output, tokens.unsplit
-    span.cache_read_tokens, span.cache_write_tokens = tokens.cache_read, tokens.cache_write
-    span.reasoning_tokens = tokens.reasoning
+            try:
+                return tokens_of(_flat(details))
+            except OutOfRangeError:
+                raise RecordError("out_of_range") from None
+    return _plain(said)
 
 
 def _flat(details: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -50,32 +43,39 @@ _GIVEN = ("prompt_tokens", "input_tokens", "input")
 _TAKEN = ("completion_tokens", "output_tokens", "output")
 
 
-def _put_tokens(span: Span, said: Mapping[str, Any]) -> None:
-    """Set input and output, of which one may follow from the total, or the total when both are unknown, and
+def _plain(said: Mapping[str, Any]) -> Used:
+    """Return input and output, of which one may follow from the total, or the total when both are unknown, and
     parts of them."""
-    if "cache_read" in said:
-        span.cache_read_tokens = count(said["cache_read"])
-    if "cache_write" in said:
-        span.cache_write_tokens = count(said["cache_write"])
-    if "reasoning" in said:
-        span.reasoning_tokens = count(said["reasoning"])
+    read = count(said["cache_read"]) if "cache_read" in said else None
+    written = count(said["cache_write"]) if "cache_write" in said else None
+    reasoned = count(said["reasoning"]) if "reasoning" in said else None
     given, taken = said.get("input_tokens"), said.get("output_tokens")
     # What nearly all are, first.
     if type(given) is not int or type(taken) is not int or not (0 <= given < MOST and 0 <= taken < MOST):
         given, taken = count(given), count(taken)
     total = count(said["total_tokens"]) if "total_tokens" in said else None
+    unsplit = None
     if total is not None and (given is None or taken is None):
         if given is None and taken is None:
-            span.unsplit_tokens = total
+            unsplit = total
         elif given is None and taken is not None and taken <= total:
             given = total - taken
         elif taken is None and given is not None and given <= total:
             taken = total - given
-    span.input_tokens, span.output_tokens = given, taken
+    return given, taken, read, written, reasoned, unsplit
 
 
-def _cost(span: Span, said: Mapping[str, Any]) -> float | None:
-    """Return the money in USD that a span reports; of another currency, nothing is known."""
+def cost(said: Mapping[str, Any], used: Used) -> float | None:
+    """Return the money in USD that a span reports; of another currency, nothing is known. Raises RecordError."""
+    if "cost" in said or "cost_details" in said or "input_cost" in said or "output_cost" in said:
+        try:
+            return _cost(said, used)
+        except OutOfRangeError:
+            raise RecordError("out_of_range") from None
+    return None
+
+
+def _cost(said: Mapping[str, Any], used: Used) -> float | None:
     if "cost_details" in said:
         details = _object(said["cost_details"])
         if details:
@@ -86,7 +86,7 @@ def _cost(span: Span, said: Mapping[str, Any]) -> float | None:
     if whole is not None or (given is None and taken is None):
         return None if whole is None else float(whole)
     # Half of it is all of it only where the other half has no tokens, as with embeddings.
-    if (given is None and span.input_tokens) or (taken is None and span.output_tokens):
+    if (given is None and used[0]) or (taken is None and used[1]):
         return None
     return float((given or 0) + (taken or 0))
 
