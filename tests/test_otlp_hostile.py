@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 from otlp_stage import JSON, PROTOBUF, START, TRACE, body, call, pairs, request
 
 from exporters.sources.genai import environment_of, sorted_out
@@ -20,6 +20,7 @@ from exporters.sources.genai_names import FACTS
 from exporters.sources.otlp import json as otlp_json
 from exporters.sources.otlp import protobuf
 from exporters.sources.otlp.body import Body
+from exporters.sources.otlp.layouts import Memory
 from exporters.sources.otlp.translation import bodies, lines
 from exporters.sources.records import RecordError
 
@@ -77,7 +78,7 @@ def read(value: AnyValue, depth: int = 0) -> Any:
 
 @given(st.lists(SPANS, max_size=4), st.dictionaries(NAMES | st.just("deployment.environment"), VALUES, max_size=3))
 def test_protobuf_is_read_as_the_bindings_read_it(spans: list[Span], resource: dict[str, Any]) -> None:
-    found = list(protobuf.decode(body(*spans, resource=resource), {}))
+    found = list(protobuf.decode(body(*spans, resource=resource), Memory()))
 
     assert len(found) == len(spans)
     for ours, theirs in zip(found, spans, strict=True):
@@ -92,6 +93,85 @@ def test_protobuf_is_read_as_the_bindings_read_it(spans: list[Span], resource: d
             (event.name, {pair.key: read(pair.value) for pair in event.attributes}) for event in theirs.events
         ]
         assert ours.environment == environment_of({pair.key: read(pair.value) for pair in pairs(resource)})
+
+
+# As an instrumentation writes its spans: the same attributes in the same order, of which some are left out, or others.
+USUAL = {
+    "gen_ai.operation.name": st.just("chat"),
+    "gen_ai.response.model": st.sampled_from(["gpt-4o", "gpt-4.1-mini"]),
+    "gen_ai.request.model": st.sampled_from(["", "gpt-4o", "gpt-4.1-mini"]) | st.booleans(),
+    "gen_ai.response.id": st.sampled_from(["chatcmpl-1", "chatcmpl-22"]),
+    "gen_ai.usage.input_tokens": st.sampled_from([0, 7, 127, 128, 16_383, 16_384, 2**40, -1]),
+    "other": st.text("x", max_size=3) | st.sampled_from(["x" * 60, "x" * 110, "x" * 300, "x" * 17_000]),
+    "llm.request.model": st.sampled_from(["x" * 300, "y" * 300]),
+    "gen_ai.usage.output_tokens": st.sampled_from([1, 2, "3"]),
+    "gen_ai.input.messages": st.sampled_from(["x" * 200, "x" * 400, "x"]),
+}
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> Span:
+    said = {name: draw(values) for name, values in USUAL.items() if draw(st.integers(0, 9))}
+    if not draw(st.integers(0, 4)):
+        name = draw(st.sampled_from([*USUAL]))
+        said = {name: said.pop(name, "moved"), **said}
+    return Span(
+        trace_id=TRACE,
+        span_id=draw(st.binary(min_size=8, max_size=8)),
+        parent_span_id=draw(st.sampled_from([b"", b"12345678", b"abcdefgh"])),
+        name=draw(st.sampled_from(["chat", "chat", "embeddings"])),
+        kind=3,
+        start_time_unix_nano=START,
+        end_time_unix_nano=START + 10**9,
+        # So long that it is worth expecting anything of it.
+        attributes=pairs({**said, "else": "x" * 90}),
+        flags=draw(st.sampled_from([0, 256])),
+    )
+
+
+@given(st.lists(st.lists(alike(), min_size=1, max_size=5), min_size=2, max_size=4))
+def test_what_was_read_before_changes_nothing_of_what_is_read(requests: list[list[Span]]) -> None:
+    memory = Memory()
+    for spans in requests:
+        found = list(protobuf.decode(body(*spans), memory))
+        assert [ours.said for ours in found] == [
+            sorted_out({pair.key: read(pair.value) for pair in span.attributes}) for span in spans
+        ]
+        assert [(ours.trace_id, ours.span_id, ours.parent_id, ours.name, ours.end) for ours in found] == [
+            (TRACE.hex(), span.span_id.hex(), span.parent_span_id.hex(), span.name, (START + 10**9) / 1e9)
+            for span in spans
+        ]
+    assert memory.layouts
+
+
+def test_what_stands_behind_a_span_is_not_taken_for_more_of_it() -> None:
+    def sent(*, cut: int) -> bytes:
+        """A span without its last attributes, and these behind it: a field of the scope that nobody knows."""
+        whole = call(1)
+        whole.kind = Span.SPAN_KIND_CLIENT
+        # Long enough to be expected anything of.
+        whole.attributes.extend(pairs({"other": "x" * 100, "gen_ai.usage.total_tokens": 40}))
+        kept = Span.FromString(whole.SerializeToString())
+        del kept.attributes[len(kept.attributes) - cut :]
+        behind = Span(attributes=list(whole.attributes)[len(kept.attributes) :]).SerializeToString()
+        scope = ScopeSpans(spans=[kept]).SerializeToString() + behind
+        groups = b"\x12" + _length(scope) + scope
+        return b"\x0a" + _length(groups) + groups
+
+    memory = Memory()
+    [whole] = protobuf.decode(sent(cut=0), memory)
+    assert whole.said is not None
+    assert whole.said["total_tokens"] == 40
+    assert memory.layouts
+
+    [short] = protobuf.decode(sent(cut=1), memory)
+
+    assert short.said == {name: value for name, value in whole.said.items() if name != "total_tokens"}
+
+
+def _length(content: bytes) -> bytes:
+    assert len(content) < 1 << 14
+    return bytes([len(content) & 0x7F | 0x80, len(content) >> 7])
 
 
 def test_fields_in_any_order_unknown_ones_and_groups_are_read_over() -> None:
@@ -179,7 +259,7 @@ def test_protobuf_that_cannot_be_is_malformed(sent: bytes) -> None:
     with pytest.raises(DecodeError):
         ExportTraceServiceRequest.FromString(sent)
     with pytest.raises(RecordError, match="protobuf"):
-        list(protobuf.decode(sent, {}))
+        list(protobuf.decode(sent, Memory()))
 
 
 def test_good_spans_in_front_of_what_cannot_be_are_not_taken() -> None:

@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from exporters.sources.otlp.body import Body
-from exporters.sources.otlp.protobuf import Memory
+from exporters.sources.otlp.layouts import Memory
 from exporters.sources.otlp.translation import bodies
 from tests.bench.figures import Figure
 from tests.bench.processes import AGENTGAUGE, ROOT, Page, free_port, serving
@@ -208,7 +208,7 @@ def _taken(read: Callable[[bytes], object], requests: list[bytes]) -> float:
 
 
 if __name__ == "__main__":
-    known: Memory = {}
+    known = Memory()
     reading = {
         "bindings": _with_bindings,
         "records": lambda body: bodies([Body("application/x-protobuf", body)], memory=known),

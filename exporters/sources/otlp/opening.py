@@ -11,7 +11,7 @@ from urllib.parse import SplitResult
 from exporters.sources import Options, Source, SourceError, Translated
 from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.folder import settles_of
-from exporters.sources.otlp.protobuf import Memory
+from exporters.sources.otlp.layouts import Memory
 from exporters.sources.otlp.receiver import Receiver
 from exporters.sources.otlp.translation import bodies
 
@@ -44,7 +44,7 @@ def open_receiver(url: SplitResult, options: Options) -> Source:
             "source=%s takes spans from whoever reaches %s; set %s to ask for a token", options.name, host, _TOKEN
         )
 
-    memory: Memory = {}
+    memory = Memory()
 
     def spans(records: Sequence[Body]) -> Translated:
         return bodies(records, options.environment, memory)

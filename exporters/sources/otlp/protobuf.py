@@ -11,25 +11,19 @@ from struct import Struct
 from typing import Any
 
 from exporters.sources.genai import Described, environment_of
-from exporters.sources.genai_names import FACTS
 from exporters.sources.otlp.attributes import MANY, attributes_of, pair, text
+from exporters.sources.otlp.layouts import SHORT, WANTED, Expected, Fact, Memory
 from exporters.sources.otlp.wire import fields, skip, varint
 from exporters.sources.records import RecordError
 
 # Of a request; exporters send some hundreds, collectors some thousands.
 SPANS = 50_000
-# Short attributes that are remembered as they stand, with what they say: most come again.
-_SHORT = 96
-_REMEMBERED = 16_384
-# The attributes of a span that say something; others are passed over.
-_FACTS = {name.encode(): fact for name, fact in FACTS.items()}
+_UNKNOWN: list[Expected] = []
 _NOTHING: dict[str, Any] = {}
 # How nearly every span begins, for fields are written in their order: trace_id, span_id, parent_span_id, and
 # the tag and the length of its name; and what stands behind that: kind, start_time_unix_nano, end_time_unix_nano.
 _HEAD = Struct("<H16sH8sH8sBB")
 _TIMES = Struct("<BBBQBQ")
-
-Memory = dict[bytes, tuple[str, int, Any]]
 
 
 def decode(data: bytes, memory: Memory) -> Iterator[Described]:
@@ -37,8 +31,7 @@ def decode(data: bytes, memory: Memory) -> Iterator[Described]:
 
     Raises RecordError when the bytes are none, also behind spans that were good.
     """
-    if len(memory) >= _REMEMBERED:
-        memory.clear()
+    memory.bound()
     number = 0
     try:
         for tag, begin, stop in fields(data, 0, len(data)):
@@ -68,18 +61,35 @@ def _resource_spans(data: bytes, at: int, end: int, memory: Memory) -> Iterator[
 def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for each field, takes its time
     data: bytes, first: int, last: int, environment: str, memory: Memory
 ) -> Iterator[Described]:
+    recall, layouts = memory.facts.get, memory.layouts
     # The ids of the span before: those of a trace mostly follow each other, and what is one text is found faster.
     before_trace = before_parent = b""
     same_trace = same_parent = ""
-    for inner, at, end in fields(data, first, last):
-        if inner != 0x12:  # spans
+    end = first
+    while end < last:
+        at = end
+        if data[at] != 0x12:  # spans
+            end = skip(data, at)
             continue
+        size, at = data[at + 1], at + 2
+        if size > 0x7F:
+            # As in `wire.fields`.
+            if data[at] < 0x80:
+                size += (data[at] << 7) - 0x80
+                at += 1
+            else:
+                size, at = varint(data, at - 1)
+        end = at + size
+        if end > last:
+            break
         trace_id = span_id = parent_id = name = message = ""
         began = ended = code = 0
         # What the attributes say, as `sorted_out` makes it of them, and the places that are not the first.
         said: dict[str, Any] = {}
         places: dict[str, int] = {}
         events: list[Any] = []
+        # Where the attributes begin, if they are to be remembered.
+        new = 0
         if at + 128 < end:
             of_trace, trace, of_span, own, of_parent, parent, of_name, size = _HEAD.unpack_from(data, at)
             ids = 40
@@ -97,42 +107,45 @@ def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for 
                 of_kind, kind, of_start, began, of_end, ended = _TIMES.unpack_from(data, at)
                 if of_kind == 0x30 and kind < 0x80 and of_start == 0x39 and of_end == 0x41:
                     at += 20
+                    begin, missed, layout = at, 0, layouts.get(name, _UNKNOWN)
+                    for size, head, length in layout:
+                        if not length:
+                            known = recall(data[at : at + size])
+                            if known is not None:
+                                at += size
+                                fact, place, value = known
+                                if fact not in said:
+                                    said[fact] = value
+                                    if place:
+                                        places[fact] = place
+                                elif place < places.get(fact, 0):
+                                    said[fact], places[fact] = value, place
+                                continue
+                        elif size:
+                            if data[at : at + length] == head:
+                                at += size
+                                continue
+                        elif data[at + 3 : at + 3 + length] == head and data[at] == 0x4A:
+                            low, high = data[at + 1], data[at + 2]
+                            if low > 0x7F and high < 0x80:
+                                at += 3 + low - 0x80 + (high << 7)
+                                continue
+                        if at >= end or data[at] != 0x4A:
+                            break
+                        at = _attribute(data, at, memory, said, places)
+                        missed += 1
+                    if at > end:
+                        # What stands behind the span looked like more of it.
+                        at, said, places = begin, {}, {}
+                    if missed * 2 >= len(layout) and begin < end and data[begin] == 0x4A:
+                        new = begin
                 else:
                     began = ended = 0
         while at < end:
             tag = data[at]
             if tag == 0x4A:  # 9: attributes
-                size = data[at + 1]
-                begin = at + 2
-                if size < _SHORT:
-                    # One that goes on behind the span ends further down, as what is no message.
-                    at = begin + size
-                    known = memory.get(data[begin:at])
-                else:
-                    if size > 0x7F:
-                        # As in `wire.fields`.
-                        if data[begin] < 0x80:
-                            size += (data[begin] << 7) - 0x80
-                            begin += 1
-                        else:
-                            size, begin = varint(data, at + 1)
-                    at = begin + size
-                    known = None
-                if known is None:
-                    if data[begin + 2 : begin + 2 + data[begin + 1]] not in _FACTS:
-                        continue
-                    known = _fact(data, begin, at)
-                    if known is None:
-                        continue
-                    if size < _SHORT and len(memory) < _REMEMBERED:
-                        memory[data[begin:at]] = known
-                fact, place, value = known
-                if fact not in said:
-                    said[fact] = value
-                    if place:
-                        places[fact] = place
-                elif place < places.get(fact, 0):
-                    said[fact], places[fact] = value, place
+                # One that goes on behind the span ends further down, as what is no message.
+                at = _attribute(data, at, memory, said, places)
             elif tag == 0x39:  # 7, fixed64: start_time_unix_nano
                 began = int.from_bytes(data[at + 1 : at + 9], "little")
                 at += 9
@@ -167,6 +180,8 @@ def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for 
                     message, code = _status(data, begin, at)
         if at != end:
             raise ValueError
+        if new:
+            memory.expect(name, data, new, end)
         yield Described(
             trace_id=trace_id,
             span_id=span_id,
@@ -181,16 +196,40 @@ def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for 
             events=events,
             said=said,
         )
+    if end != last:
+        raise ValueError
 
 
-def _fact(data: bytes, begin: int, end: int) -> tuple[str, int, Any] | None:
+def _attribute(data: bytes, at: int, memory: Memory, said: dict[str, Any], places: dict[str, int]) -> int:
+    """Add what the attribute at a place says, if it is wanted; return where it ends."""
+    size, begin = data[at + 1], at + 2
+    if size > 0x7F:
+        size, begin = varint(data, at + 1)
+    end = begin + size
+    known = memory.facts.get(data[at:end]) if size < SHORT else None
+    if known is None:
+        known = _fact(data, begin, end)
+        if known is None:
+            return end
+        memory.remember(data[at:end], known)
+    fact, place, value = known
+    if fact not in said:
+        said[fact] = value
+        if place:
+            places[fact] = place
+    elif place < places.get(fact, 0):
+        said[fact], places[fact] = value, place
+    return end
+
+
+def _fact(data: bytes, begin: int, end: int) -> Fact | None:
     """Return what an attribute says: the fact, the place of this name among the fact's, and the value.
 
     None where it says nothing that is wanted.
     """
     # As every exporter writes them: the name, then the value, and nothing else.
     middle = begin + 2 + data[begin + 1]
-    known = _FACTS.get(data[begin + 2 : middle])
+    known = WANTED.get(data[begin + 2 : middle])
     if known is None:
         return None
     value: Any

@@ -6,6 +6,7 @@ from exporters.sources import Translated
 from exporters.sources.genai import Described, spans_of
 from exporters.sources.otlp import json, protobuf
 from exporters.sources.otlp.body import Body
+from exporters.sources.otlp.layouts import Memory
 from exporters.sources.otlp.replies import JSON
 from exporters.sources.records import RecordError
 
@@ -19,13 +20,13 @@ _MALFORMED = {
 }
 
 
-def bodies(records: Sequence[Body], environment: str = "", memory: protobuf.Memory | None = None) -> Translated:
+def bodies(records: Sequence[Body], environment: str = "", memory: Memory | None = None) -> Translated:
     """Translate requests' bodies; what could not be used is noted on each, for its client to be told.
 
     `memory` makes the next bodies of the same clients faster.
     """
     translated = Translated([], 0, {})
-    memory = {} if memory is None else memory
+    memory = memory or Memory()
     for body in records:
         known = len(translated.spans)
         try:
