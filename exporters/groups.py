@@ -36,13 +36,15 @@ def count_settled(groups: Iterable[Group], traces: OpenTraces, price: Callable[[
 def _trace_of(group: Group, traces: OpenTraces, before: float) -> OpenTrace:
     """Return the open trace of a group; `before` is the time of the newest record before these groups."""
     trace_id, others = group.trace_id, group.others
-    oldest, newest = (others[0].time, others[-1].time) if others else (inf, 0.0)
-    for run in group.runs:
-        oldest, newest = min(oldest, run.time - (run.duration or 0.0)), max(newest, run.time)
+    oldest, newest = inf, others[-1].time if others else 0.0
+    for span in group.runs or others:
+        oldest, newest = min(oldest, span.time - (span.duration or 0.0)), max(newest, span.time)
     traces.newest = max(traces.newest, newest)
     trace = traces.open.get(trace_id)
     if trace is None:
-        trace = traces.open[trace_id] = traces.opened(trace_id, oldest if oldest > before else 0.0)
+        # A store may tell a span again with a later end.
+        new = oldest > before and not group.again
+        trace = traces.open[trace_id] = traces.opened(trace_id, oldest if new else 0.0)
     elif oldest < trace.unasked:
         traces.remember(trace_id, trace)
     traces.changed.add(trace_id)

@@ -13,13 +13,15 @@ class Group(msgspec.Struct):
     """Spans of one trace that are counted together: runs, the outer ones first, and the others in the order of time.
 
     The parent of each is the run of this group that it belongs to, or the span above it that has not
-    come, or nothing. `adrift` are the ids of those that nothing is known above of although there should be,
-    `amended` those of model calls that were settled before, of which now is known that they have usage in them.
+    come, or nothing. `again` says whether it is known that some of the trace were settled before, `adrift` are the ids
+    of those that nothing is known above of although there should be, `amended` those of model calls that were settled
+    before, of which now is known that they have usage in them.
     """
 
     trace_id: str
     runs: list[Span]
     others: list[Span]
+    again: bool
     adrift: set[str] = set()
     amended: set[str] = set()
 
@@ -80,11 +82,12 @@ def settle(trace_id: str, spans: dict[str, Span], known: Known, awaited: Contain
     Parts are left out but for those that are `awaited`, under which something was counted before.
     Takes time in proportion to the spans and to what is known, also where they are each other's parents.
     """
+    again = bool(known.links)
     _remember(spans, known)
     above = _look_up(spans, known)
     amended = _unwrap(spans, above, known)
     group = _in_order(trace_id, spans, above, known, awaited)
-    group.amended = amended
+    group.again, group.amended = again, amended
     return group
 
 
@@ -241,7 +244,7 @@ def _in_order(
     runs: list[Span] = []
     lost_runs: list[Span] = []
     others: list[Span] = []
-    group = Group(trace_id, runs, others)
+    group = Group(trace_id, runs, others, again=False)
     # The run that what is adrift belongs to, once something is.
     outermost: str | None = None
     for span_id, up in above.items():

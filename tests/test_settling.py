@@ -76,14 +76,17 @@ def test_a_waiting_span_that_is_told_of_again_does_not_wait_anew() -> None:
     assert [s.input_tokens for s in stage.read(at=10)] == [7]
 
 
-def test_an_open_trace_that_was_not_asked_after_is_when_something_older_is_read_again() -> None:
+def test_an_open_trace_that_was_not_asked_after_is_when_something_older_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "REMEMBERED", 0)
     stage = Stage()
     stage.whole(call("c", at=2.0))
     stage.restart()
     # Newer than all that was counted; and it keeps the trace open, for what it hangs on has not come.
-    stage.read(call("d", "gone", at=50.0), at=60)
+    stage.read(call("d", "gone", at=50.0, duration=0.5), at=60)
     stage.read(at=70)
-    assert (list(stage.runs.traces.open), stage.runs.traces.open["t"].unasked) == (["t"], START + 50)
+    assert (list(stage.runs.traces.open), stage.runs.traces.open["t"].unasked) == (["t"], START + 49.5)
     assert stage.whole(call("c", at=2.0)) == []
     assert stage.repeated == 1
 
@@ -268,6 +271,21 @@ def test_links_of_many_traces_are_forgotten_oldest_first(monkeypatch: pytest.Mon
     late = [call("late", "r", trace_id=f"t{number}") for number in range(3)]
     assert agents(stage.read(late[0], at=5) + stage.read(at=6)) == {}
     assert agents(stage.read(late[1], at=5) + stage.read(at=6)) == {"late": "A"}
+
+
+@pytest.mark.parametrize("remembered", [50_000, 0])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_call_that_is_told_again_with_a_later_end_counts_once(
+    monkeypatch: pytest.MonkeyPatch, restarted: bool, remembered: int
+) -> None:
+    """As by a store that writes a row anew, of a trace whose place in the tree is still known, or no longer."""
+    monkeypatch.setattr(places, "REMEMBERED", remembered)
+    stage = Stage()
+    stage.whole(run("r"), call("c", "r", at=2.0, duration=0.5, tokens=5))
+    if restarted:
+        stage.restart()
+    assert stage.whole(call("c", "r", at=52.0, duration=50.5, tokens=5)) == []
+    assert (len(stage.spans), stage.repeated) == (2, 1)
 
 
 # Scores.
