@@ -83,18 +83,20 @@ def _settle_call(price: Callable[[Span], None], trace: OpenTrace, span: Span, ou
     run = trace.runs.get(span.parent_id) or run_above(trace, span)
     if not span.agent:
         span.agent = run.span.agent
-    outcome.wrappers += span.usage_only
+    if span.usage_only:
+        outcome.wrappers += 1
+        if not has_usage(span):
+            return
     if span.kind == "tool":
         run.tool_calls += 1
     else:
-        used = has_usage(span)
-        if span.usage_only and not used:
-            return
+        reported = span.cost is not None
         price(span)
         add_usage(trace, run, span)
-        if used:
+        if reported and not run.has_usage:
             run.has_usage = True
-        run.inference_calls += not span.usage_only
+        if not span.usage_only:
+            run.inference_calls += 1
     outcome.ended.append(span)
 
 

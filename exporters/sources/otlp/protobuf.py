@@ -137,6 +137,8 @@ def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for 
                     if at > end:
                         # What stands behind the span looked like more of it.
                         at, said, places = begin, {}, {}
+                    if at + 6 == end and data[at] == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
+                        at = end
                     if missed * 2 >= len(layout) and begin < end and data[begin] == 0x4A:
                         new = begin
                 else:
