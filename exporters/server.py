@@ -166,6 +166,8 @@ def serve(begin: Callable[[], Runner], bound: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             application(beginning),
+            # Which has a bound for the head of a request; httptools, taken where it is there, has none.
+            http="h11",
             log_level="warning",
             access_log=False,
             server_header=False,
