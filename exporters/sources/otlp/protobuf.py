@@ -11,14 +11,13 @@ from struct import Struct
 from typing import Any
 
 from exporters.sources.genai import Described, environment_of
-from exporters.sources.otlp.attributes import MANY, attributes_of, pair, text
-from exporters.sources.otlp.layouts import SHORT, WANTED, Expected, Fact, Memory
+from exporters.sources.otlp.attributes import MANY, attributes_of, text
+from exporters.sources.otlp.layouts import Memory, read, read_one
 from exporters.sources.otlp.wire import fields, skip, varint
 from exporters.sources.records import RecordError
 
 # Of a request; exporters send some hundreds, collectors some thousands.
 SPANS = 50_000
-_UNKNOWN: list[Expected] = []
 _NOTHING: dict[str, Any] = {}
 # How nearly every span begins, for fields are written in their order: trace_id, span_id, parent_span_id, and
 # the tag and the length of its name; and what stands behind that: kind, start_time_unix_nano, end_time_unix_nano.
@@ -58,10 +57,9 @@ def _resource_spans(data: bytes, at: int, end: int, memory: Memory) -> Iterator[
             yield from _spans(data, begin, stop, environment, memory)
 
 
-def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for each field, takes its time
+def _spans(  # noqa: PLR0912 -- one loop: a call for each span, or for each of its fields, takes its time
     data: bytes, first: int, last: int, environment: str, memory: Memory
 ) -> Iterator[Described]:
-    recall, layouts = memory.facts.get, memory.layouts
     # The ids of the span before: those of a trace mostly follow each other, and what is one text is found faster.
     before_trace = before_parent = b""
     same_trace = same_parent = ""
@@ -73,7 +71,7 @@ def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for 
             continue
         size, at = data[at + 1], at + 2
         if size > 0x7F:
-            # As in `wire.fields`.
+            # As in `wire.fields`, whose call for each span would take longer.
             if data[at] < 0x80:
                 size += (data[at] << 7) - 0x80
                 at += 1
@@ -82,14 +80,10 @@ def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for 
         end = at + size
         if end > last:
             break
-        trace_id = span_id = parent_id = name = message = ""
-        began = ended = code = 0
-        # What the attributes say, as `sorted_out` makes it of them, and the places that are not the first.
+        trace_id = span_id = parent_id = name = ""
+        began = ended = 0
         said: dict[str, Any] = {}
         places: dict[str, int] = {}
-        events: list[Any] = []
-        # Where the attributes begin, if they are to be remembered.
-        new = 0
         if at + 128 < end:
             of_trace, trace, of_span, own, of_parent, parent, of_name, size = _HEAD.unpack_from(data, at)
             ids = 40
@@ -106,145 +100,69 @@ def _spans(  # noqa: PLR0912, PLR0915 -- one loop: a call for each span, or for 
                 name = text(data, at - size, at)
                 of_kind, kind, of_start, began, of_end, ended = _TIMES.unpack_from(data, at)
                 if of_kind == 0x30 and kind < 0x80 and of_start == 0x39 and of_end == 0x41:
-                    at += 20
-                    begin, missed, layout = at, 0, layouts.get(name, _UNKNOWN)
-                    for size, head, length in layout:
-                        if not length:
-                            known = recall(data[at : at + size])
-                            if known is not None:
-                                at += size
-                                fact, place, value = known
-                                if fact not in said:
-                                    said[fact] = value
-                                    if place:
-                                        places[fact] = place
-                                elif place < places.get(fact, 0):
-                                    said[fact], places[fact] = value, place
-                                continue
-                        elif size:
-                            if data[at : at + length] == head:
-                                at += size
-                                continue
-                        elif data[at + 3 : at + 3 + length] == head and data[at] == 0x4A:
-                            low, high = data[at + 1], data[at + 2]
-                            if low > 0x7F and high < 0x80:
-                                at += 3 + low - 0x80 + (high << 7)
-                                continue
-                        if at >= end or data[at] != 0x4A:
-                            break
-                        at = _attribute(data, at, memory, said, places)
-                        missed += 1
-                    if at > end:
-                        # What stands behind the span looked like more of it.
-                        at, said, places = begin, {}, {}
+                    at = read(data, at + 20, end, name, memory, said, places)
                     if at + 6 == end and data[at] == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
                         at = end
-                    if missed * 2 >= len(layout) and begin < end and data[begin] == 0x4A:
-                        new = begin
                 else:
                     began = ended = 0
-        while at < end:
-            tag = data[at]
-            if tag == 0x4A:  # 9: attributes
-                # One that goes on behind the span ends further down, as what is no message.
-                at = _attribute(data, at, memory, said, places)
-            elif tag == 0x39:  # 7, fixed64: start_time_unix_nano
-                began = int.from_bytes(data[at + 1 : at + 9], "little")
-                at += 9
-            elif tag == 0x41:  # 8, fixed64: end_time_unix_nano
-                ended = int.from_bytes(data[at + 1 : at + 9], "little")
-                at += 9
-            elif tag == 0x30 and data[at + 1] < 0x80:  # 6: kind
-                at += 2
-            elif tag == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
-                at += 6
-            elif tag & 7 != 2 or not 8 < tag < 0x80:
-                at = skip(data, at)
-            else:
-                size, begin = data[at + 1], at + 2
-                if size > 0x7F:
-                    size, begin = varint(data, at + 1)
-                at = begin + size
-                if at > end:
-                    raise ValueError
-                if tag == 0x0A:
-                    trace_id = data[begin:at].hex()
-                elif tag == 0x12:
-                    span_id = data[begin:at].hex()
-                elif tag == 0x22:
-                    parent_id = data[begin:at].hex()
-                elif tag == 0x2A:
-                    name = text(data, begin, at)
-                elif tag == 0x5A:  # 11: events
-                    if len(events) < MANY:
-                        events.append(_event(data, begin, at))
-                elif tag == 0x7A:  # 15: status
-                    message, code = _status(data, begin, at)
-        if at != end:
-            raise ValueError
-        if new:
-            memory.expect(name, data, new, end)
-        yield Described(
+        found = Described(
             trace_id=trace_id,
             span_id=span_id,
             parent_id=parent_id,
             name=name,
             start=began / 1e9,
             end=ended / 1e9,
-            error=code == 2,
-            message=message,
+            error=False,
+            message="",
             attributes=_NOTHING,
             environment=environment,
-            events=events,
             said=said,
         )
+        if at != end:
+            _fields(data, at, end, memory, found, said, places)
+        yield found
     if end != last:
         raise ValueError
 
 
-def _attribute(data: bytes, at: int, memory: Memory, said: dict[str, Any], places: dict[str, int]) -> int:
-    """Add what the attribute at a place says, if it is wanted; return where it ends."""
-    size, begin = data[at + 1], at + 2
-    if size > 0x7F:
-        size, begin = varint(data, at + 1)
-    end = begin + size
-    known = memory.facts.get(data[at:end]) if size < SHORT else None
-    if known is None:
-        known = _fact(data, begin, end)
-        if known is None:
-            return end
-        memory.remember(data[at:end], known)
-    fact, place, value = known
-    if fact not in said:
-        said[fact] = value
-        if place:
-            places[fact] = place
-    elif place < places.get(fact, 0):
-        said[fact], places[fact] = value, place
-    return end
-
-
-def _fact(data: bytes, begin: int, end: int) -> Fact | None:
-    """Return what an attribute says: the fact, the place of this name among the fact's, and the value.
-
-    None where it says nothing that is wanted.
-    """
-    # As every exporter writes them: the name, then the value, and nothing else.
-    middle = begin + 2 + data[begin + 1]
-    known = WANTED.get(data[begin + 2 : middle])
-    if known is None:
-        return None
-    value: Any
-    if data[begin] == 0x0A and data[middle] == 0x12 and middle + 2 + data[middle + 1] == end:
-        kind = data[middle + 2]
-        if kind == 0x18 and data[end - 1] < 0x80 and end - middle < 6:
-            low = data[middle + 3]
-            return known[0], known[1], low if end - middle == 4 else low - 0x80 + (data[middle + 4] << 7)
-        if kind == 0x0A and middle + 4 + data[middle + 3] == end:
-            value = text(data, middle + 4, end)
-            return None if value == "" else (known[0], known[1], value)
-    value = pair(data, begin, end)[1]
-    return None if value is None or value == "" else (known[0], known[1], value)
+def _fields(  # noqa: PLR0912, PLR0917 -- one branch a field; what was read of the span before is handed over
+    data: bytes, at: int, end: int, memory: Memory, found: Described, said: dict[str, Any], places: dict[str, int]
+) -> None:
+    """Read what is left of a span, in whatever order it comes."""
+    events: list[Any] = []
+    while at < end:
+        tag = data[at]
+        if tag == 0x4A:  # 9: attributes
+            at = read_one(data, at, memory, said, places)
+        elif tag in (0x39, 0x41):  # 7 and 8, fixed64: start_time_unix_nano, end_time_unix_nano
+            time = int.from_bytes(data[at + 1 : at + 9], "little") / 1e9
+            found.start, found.end = (time, found.end) if tag == 0x39 else (found.start, time)
+            at += 9
+        elif tag & 7 != 2 or not 8 < tag < 0x80:
+            at = skip(data, at)
+        else:
+            size, begin = varint(data, at + 1)
+            at = begin + size
+            if at > end:
+                break
+            if tag == 0x0A:
+                found.trace_id = data[begin:at].hex()
+            elif tag == 0x12:
+                found.span_id = data[begin:at].hex()
+            elif tag == 0x22:
+                found.parent_id = data[begin:at].hex()
+            elif tag == 0x2A:
+                found.name = text(data, begin, at)
+            elif tag == 0x5A:  # 11: events
+                if len(events) < MANY:
+                    events.append(_event(data, begin, at))
+            elif tag == 0x7A:  # 15: status
+                found.message, code = _status(data, begin, at)
+                found.error = code == 2
+    # One that goes on behind the span is no message.
+    if at != end:
+        raise ValueError
+    found.events = events
 
 
 def _event(data: bytes, at: int, end: int) -> tuple[str, dict[str, Any]]:
