@@ -3,9 +3,10 @@
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from statistics import median
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,37 @@ class Figure:
     ratio: float | None = None
     wanted: str = ""
     reached: bool | None = None
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Seconds of CPU of something and of what it is held against, which ran right before and right after it.
+
+    The ratio is the median of the rounds': the best of each would compare the quietest seconds of what is short with
+    the quietest of what takes several times as long.
+    """
+
+    ours: list[float] = field(default_factory=list)
+    floors: list[float] = field(default_factory=list)
+
+    def add(self, before: float, own: float, after: float) -> None:
+        self.ours.append(own)
+        self.floors.append((before + after) / 2)
+
+    @property
+    def ratio(self) -> float:
+        return median(floor / own for own, floor in zip(self.ours, self.floors, strict=True))
+
+    def figure(self, what: str, count: int, unit: str, least: float) -> Figure:
+        """Return the figure of so many things done in each round."""
+        return Figure(
+            what=what,
+            ours=f"{count / median(self.ours):,.0f} {unit}/s",
+            other=f"{count / median(self.floors):,.0f} {unit}/s",
+            ratio=self.ratio,
+            wanted=f"at least {least}",
+            reached=self.ratio >= least,
+        )
 
 
 def table(figures: Sequence[Figure]) -> str:

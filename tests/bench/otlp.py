@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -25,7 +24,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.layouts import Memory
 from exporters.sources.otlp.translation import bodies
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, Rounds
 from tests.bench.processes import AGENTGAUGE, ROOT, Page, free_port, serving
 
 # Of a request, as exporters send by default; every fourth is a run, the others are model calls.
@@ -37,37 +36,23 @@ _COUNTED = re.compile(rb"^agentgauge_spans_total\{[^}]*\} (\S+)", re.M)
 
 
 def figures(directory: Path, core: int, requests: int) -> list[Figure]:
-    """Send requests to an exporter, and have the bindings read them before and after; some rounds of that.
-
-    A ratio is the median of those of the rounds, each against the mean of before and after: the bindings are done in
-    a quarter of the time, so the best of each would compare their quietest two seconds with our quietest eight.
-    """
+    """Send requests to an exporter, and have the bindings read them before and after; some rounds of that."""
     files = _make(directory / "otlp", _WARM_UP + requests)
-    spans = _SPANS * requests
-    ours, records, floors = [], [], []
+    whole, records = Rounds(), Rounds()
     with tempfile.TemporaryDirectory(prefix="otlp-", dir=directory) as states:
         for number in range(_ROUNDS):
             before = _read("bindings", files[_WARM_UP:], core)
-            records.append(_read("records", files[_WARM_UP:], core))
-            ours.append(_taken_by_exporter(files, Path(states) / str(number), core))
-            floors.append((before + _read("bindings", files[_WARM_UP:], core)) / 2)
+            of_records = _read("records", files[_WARM_UP:], core)
+            of_whole = _taken_by_exporter(files, Path(states) / str(number), core)
+            after = _read("bindings", files[_WARM_UP:], core)
+            whole.add(before, of_whole, after)
+            records.add(before, of_records, after)
     of = "against reading them with opentelemetry-proto"
+    spans = _SPANS * requests
     return [
-        _rate(f"OTLP spans received, settled, counted and committed, {of}", spans, ours, floors),
-        _rate(f"OTLP spans made into records only, {of}", spans, records, floors),
+        whole.figure(f"OTLP spans received, settled, counted and committed, {of}", spans, "spans", 0.4),
+        records.figure(f"OTLP spans made into records only, {of}", spans, "spans", 0.4),
     ]
-
-
-def _rate(what: str, spans: int, ours: list[float], floors: list[float]) -> Figure:
-    ratio = median(floor / own for own, floor in zip(ours, floors, strict=True))
-    return Figure(
-        what=what,
-        ours=f"{spans / median(ours):,.0f} spans/s",
-        other=f"{spans / median(floors):,.0f} spans/s",
-        ratio=ratio,
-        wanted="at least 0.4",
-        reached=ratio >= 0.4,
-    )
 
 
 def _read(how: str, files: list[Path], core: int) -> float:
