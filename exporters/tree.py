@@ -21,7 +21,7 @@ class Group(msgspec.Struct):
     trace_id: str
     runs: list[Span]
     others: list[Span]
-    again: bool
+    again: bool = False
     adrift: set[str] = set()
     amended: set[str] = set()
 
@@ -244,7 +244,7 @@ def _in_order(
     runs: list[Span] = []
     lost_runs: list[Span] = []
     others: list[Span] = []
-    group = Group(trace_id, runs, others, again=False)
+    group = Group(trace_id, runs, others)
     # The run that what is adrift belongs to, once something is.
     outermost: str | None = None
     for span_id, up in above.items():
@@ -254,21 +254,20 @@ def _in_order(
             continue
         if up is not _TOP:
             _inherit(span, up)
+        parent = ""
         if up.run:
-            # A run that was settled before has ended: the span is nobody's. Nearly always it is the parent, and
-            # to set a field takes longer than to look.
-            if span.parent_id != up.run or up.run not in spans:
-                span.parent_id = up.run if up.run in spans else ""
+            # A run that was settled before has ended: the span is nobody's.
+            parent = up.run if up.run in spans else ""
         elif up.missing:
             if outermost is None:
                 outermost = _outermost(spans, above)
             group.adrift.add(span_id)
-            span.parent_id = outermost or up.missing
-        else:
-            if kind == "score" and not known.root:
-                group.adrift.add(span_id)
-            if span.parent_id:
-                span.parent_id = ""
+            parent = outermost or up.missing
+        elif kind == "score" and not known.root:
+            group.adrift.add(span_id)
+        # Nearly always it is already, and to set a field takes longer than to look.
+        if span.parent_id != parent:
+            span.parent_id = parent
         (others if kind != "run" else lost_runs if up.missing else runs).append(span)
     runs += lost_runs
     if len(others) > 1:

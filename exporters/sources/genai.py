@@ -68,7 +68,7 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
     agent = _agent(kind, found, said)
     version = text(said["agent_version"]) if "agent_version" in said else ""
     named = (text(said["environment"]) if "environment" in said else found.environment) or environment
-    error = _error(found, said) if found.error or ("level" in said and said["level"] == "ERROR") else ""
+    error = _error(found, said) if found.error or said.get("level") == "ERROR" else ""
     duration = time - start if start is not None and 0.0 < start <= time else None
     if kind == "inference":
         first_chunk = _first_chunk(start, said)
@@ -79,7 +79,7 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
             _model(said), _provider(text(said.get("provider"))), operation, "", version, named, error, duration,
             first_chunk, given, taken, read, written, reasoned, unsplit, cost(said, used),
         )  # fmt: skip
-        if first_chunk is not None or ("streaming" in said and said["streaming"] in _YES):
+        if first_chunk is not None or said.get("streaming") in _YES:
             span.streaming = True
         if "prompt" in said or "prompt_version" in said:
             span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))

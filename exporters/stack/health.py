@@ -27,7 +27,7 @@ def wait(urls: Mapping[str, str], *, patience: float, dead: Callable[[], str | N
         if missing and time.monotonic() > end:
             return next(iter(missing))
         if missing:
-            time.sleep(0.2)
+            time.sleep(0.2)  # other processes announce nothing: they can only be asked
     return None
 
 
@@ -46,7 +46,7 @@ def wait_for_scrape(prometheus: str) -> None:
                 return
         except (ValueError, KeyError, TypeError):
             return
-        time.sleep(0.2)
+        time.sleep(0.2)  # it announces nothing either
 
 
 # Seconds between two scrapes, and between two looks of the portal.

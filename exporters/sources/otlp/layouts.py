@@ -94,6 +94,7 @@ def read(  # noqa: PLR0912, PLR0917 -- one loop: a call for each attribute takes
             known = recall(data[at : at + size])
             if known is not None:
                 at += size
+                # As in `read_one`, whose call for each attribute would take as long as this.
                 fact, place, value = known
                 if fact not in said:
                     said[fact] = value
