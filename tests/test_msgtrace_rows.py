@@ -138,7 +138,8 @@ def test_memory_does_not_grow_with_the_table(store: Store, reader: Rows) -> None
         tracemalloc.stop()
         return found
 
-    assert peak(16 * PAGE_ROWS) < 1.1 * peak(4 * PAGE_ROWS)
+    # A fifth more or less, as the collector comes by; four times as much if it grew.
+    assert peak(16 * PAGE_ROWS) < 1.5 * peak(4 * PAGE_ROWS)
 
 
 def test_rows_of_long_texts_are_given_a_few_at_a_time(store: Store, reader: Rows) -> None:

@@ -96,12 +96,16 @@ def test_protobuf_is_read_as_the_bindings_read_it(spans: list[Span], resource: d
 
 
 # As an instrumentation writes its spans: the same attributes in the same order, of which some are left out, or others.
+# Two names of one fact, the one to be believed first now in front and now behind, with others between.
 USUAL = {
     "gen_ai.operation.name": st.just("chat"),
     "gen_ai.response.model": st.sampled_from(["gpt-4o", "gpt-4.1-mini"]),
-    "gen_ai.request.model": st.sampled_from(["", "gpt-4o", "gpt-4.1-mini"]) | st.booleans(),
+    "gen_ai.provider.name": st.sampled_from(["openai", "anthropic"]),
     "gen_ai.response.id": st.sampled_from(["chatcmpl-1", "chatcmpl-22"]),
+    "gen_ai.request.model": st.sampled_from(["", "gpt-4o", "gpt-4.1-mini"]) | st.booleans(),
+    "gen_ai.system": st.sampled_from(["az.ai.openai", "google"]),
     "gen_ai.usage.input_tokens": st.sampled_from([0, 7, 127, 128, 16_383, 16_384, 2**40, -1]),
+    "llm.model": st.sampled_from(["gpt-4o", "gpt-5"]),
     "other": st.text("x", max_size=3) | st.sampled_from(["x" * 60, "x" * 110, "x" * 300, "x" * 17_000]),
     "llm.request.model": st.sampled_from(["x" * 300, "y" * 300]),
     "gen_ai.usage.output_tokens": st.sampled_from([1, 2, "3"]),
@@ -144,29 +148,52 @@ def test_what_was_read_before_changes_nothing_of_what_is_read(requests: list[lis
     assert memory.layouts
 
 
-def test_what_stands_behind_a_span_is_not_taken_for_more_of_it() -> None:
-    def sent(*, cut: int) -> bytes:
-        """A span without its last attributes, and these behind it: a field of the scope that nobody knows."""
-        whole = call(1)
-        whole.kind = Span.SPAN_KIND_CLIENT
-        # Long enough to be expected anything of.
-        whole.attributes.extend(pairs({"other": "x" * 100, "gen_ai.usage.total_tokens": 40}))
-        kept = Span.FromString(whole.SerializeToString())
-        del kept.attributes[len(kept.attributes) - cut :]
-        behind = Span(attributes=list(whole.attributes)[len(kept.attributes) :]).SerializeToString()
-        scope = ScopeSpans(spans=[kept]).SerializeToString() + behind
+@pytest.mark.parametrize("kept", range(1, 7))
+def test_what_stands_behind_a_span_is_not_taken_for_more_of_it(kept: int) -> None:
+    said = {
+        "other": "x" * 100, "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 412, "gen_ai.usage.output_tokens": 96,
+        "gen_ai.agent.name": "planner",
+    }  # fmt: skip
+
+    def sent(kept: int) -> bytes:
+        """A span with some of its attributes, and the others behind it: a field of the scope that nobody knows."""
+        span = call(1)
+        span.kind = Span.SPAN_KIND_CLIENT
+        del span.attributes[:]
+        attributes = pairs(said)
+        span.attributes.extend(attributes[:kept])
+        behind = Span(attributes=attributes[kept:]).SerializeToString()
+        scope = ScopeSpans(spans=[span]).SerializeToString() + behind
         groups = b"\x12" + _length(scope) + scope
         return b"\x0a" + _length(groups) + groups
 
     memory = Memory()
-    [whole] = protobuf.decode(sent(cut=0), memory)
-    assert whole.said is not None
-    assert whole.said["total_tokens"] == 40
+    [whole] = protobuf.decode(sent(len(said)), memory)
+    assert whole.said == sorted_out(said)
     assert memory.layouts
 
-    [short] = protobuf.decode(sent(cut=1), memory)
+    [short] = protobuf.decode(sent(kept), memory)
 
-    assert short.said == {name: value for name, value in whole.said.items() if name != "total_tokens"}
+    assert short.said == sorted_out(dict(list(said.items())[:kept]))
+
+
+@pytest.mark.parametrize(("names", "most"), [(1, 512 + 1), (100, 4_096)])
+def test_names_without_end_are_not_remembered_without_end(names: int, most: int) -> None:
+    memory = Memory()
+
+    def decoded(first: int) -> None:
+        spans = [call(first + place, name=f"chat {place % names}", kind=3) for place in range(5_000)]
+        for place, span in enumerate(spans):
+            span.attributes.extend(pairs({"gen_ai.agent.name": f"agent {first + place}", "gen_ai.tool.name": "look"}))
+        found = [span.said["agent"] for span in protobuf.decode(body(*spans), memory) if span.said]
+        assert found == [f"agent {first + place}" for place in range(5_000)]
+
+    for first in (1, 10_000, 20_000, 30_000):
+        decoded(first)
+        assert 0 < len(memory.told) <= most
+        assert len(memory.facts) <= 16_384
+        assert sum(len(layout.expected) for layout in memory.layouts.values()) <= 64 * 64
 
 
 def _length(content: bytes) -> bytes:

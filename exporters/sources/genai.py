@@ -13,6 +13,7 @@ from exporters.sources.genai_names import (
     FACTS,
     KINDS,
     KINDS_BY_SPAN_NAME,
+    NAMED,
     NAMELESS,
     PROVIDERS,
     SPAN_NAME_PREFIXES,
@@ -28,6 +29,7 @@ _MODEL = re.compile(r'^\s*\{(?:[^{}\[\]]*,)?\s*"model"\s*:\s*"([^"\\]+)"')
 # A span of several tool calls is that many spans, up to here.
 _CALLS = 100
 _YES = (True, "true", "True")
+_OPERATIONS = KINDS["operation"]
 
 
 class Described(msgspec.Struct, gc=False):
@@ -63,11 +65,12 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
         said = sorted_out(found.attributes)
         found.trace_id, found.span_id = identity(found.trace_id), identity(found.span_id)
         found.parent_id = identity(found.parent_id, needed=False)
-    kind, operation = _kind_of(found, said)
+    # Nearly always as it is written there.
+    kind, operation = _OPERATIONS.get(said.get("operation", "")) or _kind_of(found, said)
     time, start = time_of(found.end), found.start
-    agent = _agent(kind, found, said)
-    version = text(said["agent_version"]) if "agent_version" in said else ""
-    named = (text(said["environment"]) if "environment" in said else found.environment) or environment
+    agent = said["agent"] if "agent" in said else "" if kind == "inference" else _agent(kind, found, said)
+    version = said.get("agent_version", "")
+    named = said.get("environment") or found.environment or environment
     error = _error(found, said) if found.error or said.get("level") == "ERROR" else ""
     duration = time - start if start is not None and 0.0 < start <= time else None
     if kind == "inference":
@@ -76,13 +79,14 @@ def spans_of(found: Described, environment: str = "") -> list[Span]:
         # By the order of its fields: to set each of them afterwards takes several times as long.
         span = Span(
             "inference", True, found.trace_id, found.span_id, found.parent_id, time, agent,
-            _model(said), _provider(text(said.get("provider"))), operation, "", version, named, error, duration,
+            _asked(said["parameters"], said) if "parameters" in said else said.get("model", ""),
+            _provider(said["provider"]) if "provider" in said else "", operation, "", version, named, error, duration,
             first_chunk, given, taken, read, written, reasoned, unsplit, cost(said, used),
         )  # fmt: skip
         if first_chunk is not None or said.get("streaming") in _YES:
             span.streaming = True
         if "prompt" in said or "prompt_version" in said:
-            span.prompt, span.prompt_version = text(said.get("prompt")), text(said.get("prompt_version"))
+            span.prompt, span.prompt_version = said.get("prompt", ""), said.get("prompt_version", "")
         spans = [span]
     else:
         span = Span(
@@ -109,7 +113,10 @@ def environment_of(resource: Mapping[str, Any]) -> str:
 
 
 def sorted_out(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a span's facts: of those with several names, what the name to be believed first says."""
+    """Return a span's facts: of those with several names, what the name to be believed first says.
+
+    What is NAMED is a text, and not an empty one.
+    """
     said: dict[str, Any] = {}
     places: dict[str, int] = {}
     for name, value in attributes.items():
@@ -117,6 +124,10 @@ def sorted_out(attributes: Mapping[str, Any]) -> dict[str, Any]:
         if known is None or value is None or value == "":
             continue
         fact, place = known
+        if fact in NAMED:
+            value = text(value)  # noqa: PLW2901 -- as it is kept
+            if not value:
+                continue
         if fact not in said or place < places[fact]:
             said[fact], places[fact] = value, place
     return said
@@ -126,9 +137,7 @@ def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
     """Return what a span is, and the operation of a model call as the conventions name it."""
     for fact, kinds in KINDS.items():
         if fact in said:
-            value = said[fact]
-            # Nearly always as it is written here.
-            known = (kinds.get(value) if type(value) is str else None) or kinds.get(text(value).lower())
+            known = kinds.get(said[fact].lower())
             if known is not None:
                 return known
     if found.name in KINDS_BY_SPAN_NAME:
@@ -136,25 +145,23 @@ def _kind_of(found: Described, said: Mapping[str, Any]) -> tuple[Kind, str]:
     if "tool" in said:
         return "tool", ""
     if "model" in said or "input_tokens" in said or "output_tokens" in said or "usage_details" in said:
-        return "inference", text(said.get("operation")) or "chat"
+        return "inference", said.get("operation", "chat")
     # Only a root is the run of the workflow or the trace that it names: other spans may all name it too.
-    if not found.parent_id and ("workflow" in said or text(said.get("langfuse")) not in ("", "event")):
+    if not found.parent_id and ("workflow" in said or said.get("langfuse", "event") != "event"):
         return "run", ""
     return "part", ""
 
 
 def _agent(kind: Kind, found: Described, said: Mapping[str, Any]) -> str:
-    """Return the agent that a span itself names; a run has a name where its span has one."""
-    named = said.get("agent")
-    if named is None and kind in ("inference", "tool"):
-        return ""
-    if named is None and kind == "run":
+    """Return the agent that a span names which has no attribute for it; a run has a name where its span has one."""
+    named = ""
+    if kind == "run":
         own = said.get("langfuse") == "agent"
-        named = said.get("entity") or said.get("workflow") or (not own and said.get("trace_name"))
-        named = named or _name_of(found.name)
-    elif named is None and kind == "part" and not found.parent_id:
-        named = said.get("workflow") or said.get("trace_name")
-    return text(named)
+        named = said.get("entity") or said.get("workflow") or (not own and said.get("trace_name")) or ""
+        named = named or text(_name_of(found.name))
+    elif kind == "part" and not found.parent_id:
+        named = said.get("workflow") or said.get("trace_name") or ""
+    return named
 
 
 def _name_of(name: str) -> str:
@@ -175,14 +182,13 @@ def _error(found: Described, said: Mapping[str, Any]) -> str:
     return error_type(*(text(value)[:500] for value in texts))
 
 
-def _model(said: Mapping[str, Any]) -> str:
-    """Return the model that was asked for; the one that answered where that is not said."""
-    if "parameters" in said:
-        # OpenInference's other name is that of the model which answered, and stands on no call that failed.
-        asked = _MODEL.search(str(said["parameters"]))
-        if asked:
-            return text(asked[1])
-    return text(said.get("model"))
+def _asked(parameters: Any, said: Mapping[str, Any]) -> str:
+    """Return the model that a call's parameters say was asked for; the one that answered where they say none.
+
+    OpenInference's other name is that of the model which answered, and stands on no call that failed.
+    """
+    asked = _MODEL.search(str(parameters))
+    return (asked and text(asked[1])) or said.get("model", "")
 
 
 @lru_cache(1024)
@@ -216,7 +222,7 @@ def _tools(span: Span, found: Described, said: Mapping[str, Any]) -> list[Span]:
     names = _called(said["callings"]) if "callings" in said else []
     if len(names) < 2:
         named = said.get("tool") or said.get("entity") or next(iter(names), None)
-        span.tool = text(named if named is not None else _name_of(found.name))
+        span.tool = text(_name_of(found.name)) if named is None else named
         return [span]
     # How long each took is not known.
     span.tool, span.duration = names[0], None

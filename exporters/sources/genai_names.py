@@ -137,6 +137,14 @@ _NAMES = {
 }
 # A name -> the fact and its place among that fact's names: a span is gone through once.
 FACTS = {name: (fact, place) for fact, names in _NAMES.items() for place, name in enumerate(names)}
+# Facts that are names, kept as texts of a line: there are few, and the same come again and again.
+NAMED = frozenset(
+    (
+        "operation", "openinference", "langfuse", "traceloop", "request_type", "vercel", "msgtrace", "model",
+        "provider", "agent", "agent_version", "workflow", "entity", "trace_name", "tool", "prompt", "prompt_version",
+        "environment", "error", "level",
+    )
+)  # fmt: skip
 
 # What a span says that it is, by the fact that says it -> the kind of span, and a model call's operation.
 # Facts that come first are believed first; what is in none of these lists says nothing.

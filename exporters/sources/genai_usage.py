@@ -21,7 +21,14 @@ def tokens(said: Mapping[str, Any]) -> Used:
                 return tokens_of(_flat(details))
             except OutOfRangeError:
                 raise RecordError("out_of_range") from None
-    return _plain(said)
+    # What nearly all are, first.
+    given, taken, unsplit = said.get("input_tokens"), said.get("output_tokens"), None
+    if type(given) is not int or type(taken) is not int or not (0 <= given < MOST and 0 <= taken < MOST):
+        given, taken, unsplit = _split(count(given), count(taken), count(said.get("total_tokens")))
+    read = count(said["cache_read"]) if "cache_read" in said else None
+    written = count(said["cache_write"]) if "cache_write" in said else None
+    reasoned = count(said["reasoning"]) if "reasoning" in said else None
+    return given, taken, read, written, reasoned, unsplit
 
 
 def _flat(details: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -43,26 +50,16 @@ _GIVEN = ("prompt_tokens", "input_tokens", "input")
 _TAKEN = ("completion_tokens", "output_tokens", "output")
 
 
-def _plain(said: Mapping[str, Any]) -> Used:
-    """Return input and output, of which one may follow from the total, or the total when both are unknown, and
-    parts of them."""
-    read = count(said["cache_read"]) if "cache_read" in said else None
-    written = count(said["cache_write"]) if "cache_write" in said else None
-    reasoned = count(said["reasoning"]) if "reasoning" in said else None
-    given, taken = said.get("input_tokens"), said.get("output_tokens")
-    # What nearly all are, first.
-    if type(given) is not int or type(taken) is not int or not (0 <= given < MOST and 0 <= taken < MOST):
-        given, taken = count(given), count(taken)
-    total = count(said["total_tokens"]) if "total_tokens" in said else None
-    unsplit = None
-    if total is not None and (given is None or taken is None):
+def _split(given: int | None, taken: int | None, total: int | None) -> tuple[int | None, int | None, int | None]:
+    """Return input and output, of which one may follow from the total, or the total when both are unknown."""
+    if total is not None:
         if given is None and taken is None:
-            unsplit = total
-        elif given is None and taken is not None and taken <= total:
+            return None, None, total
+        if given is None and taken is not None and taken <= total:
             given = total - taken
         elif taken is None and given is not None and given <= total:
             taken = total - given
-    return given, taken, read, written, reasoned, unsplit
+    return given, taken, None
 
 
 def cost(said: Mapping[str, Any], used: Used) -> float | None:

@@ -97,14 +97,14 @@ def _spans(  # noqa: PLR0912 -- one loop: a call for each span, or for each of i
                     before_parent, same_parent = parent, parent.hex()
                 trace_id, span_id, parent_id = same_trace, own.hex(), same_parent
                 at += ids + size
-                name = text(data, at - size, at)
+                called = data[at - size : at]
                 of_kind, kind, of_start, began, of_end, ended = _TIMES.unpack_from(data, at)
                 if of_kind == 0x30 and kind < 0x80 and of_start == 0x39 and of_end == 0x41:
-                    at = read(data, at + 20, end, name, memory, said, places)
+                    name, at = read(data, at + 20, end, called, memory, said, places)
                     if at + 6 == end and data[at] == 0x85 and data[at + 1] == 1:  # 16, fixed32: flags
                         at = end
                 else:
-                    began = ended = 0
+                    name, began, ended = text(called, 0, size), 0, 0
         found = Described(
             trace_id=trace_id,
             span_id=span_id,
