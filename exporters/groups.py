@@ -54,9 +54,12 @@ def _trace_of(group: Group, traces: OpenTraces, before: float) -> OpenTrace:
 def _count(group: Group, trace: OpenTrace, price: Callable[[Span], None], outcome: Outcome) -> None:
     """Count what of a group had not been counted before: runs begin, the others follow, runs end."""
     counted, adrift, missing = trace.counted, group.adrift, trace.missing
-    new = [run for run in group.runs if run.span_id not in counted]
-    outcome.repeated += len(group.runs) - len(new)
-    for span in new:
+    new = []
+    for span in group.runs:
+        if span.span_id in counted:
+            outcome.repeated += 1
+            continue
+        new.append(span)
         run = trace.runs[span.span_id] = OpenRun(span)
         if missing and (below := missing.pop(span.span_id, None)) is not None:
             take_over(run, below)

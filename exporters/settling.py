@@ -91,8 +91,8 @@ class Settling:
         self._batch += 1
         if live:
             self._live = min(self._live, now)
-        for trace_id, of_trace in _by_trace(spans).items():
-            self._put(trace_id, [Arrived(now, span) for span in of_trace])
+        for trace_id, of_trace in _by_trace(spans, now).items():
+            self._put(trace_id, of_trace)
             self._look(trace_id)
         groups = self._settle_whole(now, live)
         if live:
@@ -200,15 +200,15 @@ class Settling:
         return self._places.settle(trace_id, spans, self._awaited(trace_id))
 
 
-def _by_trace(spans: Iterable[Span]) -> dict[str, list[Span]]:
-    found: dict[str, list[Span]] = {}
-    last, of_trace = None, list[Span]()
+def _by_trace(spans: Iterable[Span], now: float) -> dict[str, list[Arrived]]:
+    found: dict[str, list[Arrived]] = {}
+    last, of_trace = None, list[Arrived]()
     for span in spans:
         # Nearly always that of the span before.
         if span.trace_id != last:
             last = span.trace_id
             of_trace = found.setdefault(last, [])
-        of_trace.append(span)
+        of_trace.append(Arrived(now, span))
     return found
 
 

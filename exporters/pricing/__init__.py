@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from exporters.pricing.agreed import Agreed, Entry
 from exporters.pricing.listed import DAY, list_price
-from exporters.pricing.rates import Parts, Price, Rates, cache_saving, cache_surcharge, cost
+from exporters.pricing.rates import Parts, Price, Rates, cost
 from exporters.pricing.table import table_price
 from exporters.span import Span
 
@@ -111,12 +111,13 @@ def _parts(span: Span) -> Parts:
 
 
 def _compare(span: Span, rates: Rates, parts: Parts) -> None:
-    """Say what a cache saved and cost in a call, against the same call without one."""
+    """Say what a cache saved and cost in a call, against the same call without one: nothing where tokens read from
+    it or written to it have no price of their own, but cost what fresh ones do."""
     read, written, _ = parts
-    if read:
-        span.cache_saving = cache_saving(rates, read)
-    if written:
-        span.cache_surcharge = cache_surcharge(rates, written)
+    if read and rates.cache_read < rates.input:
+        span.cache_saving = read * (rates.input - rates.cache_read)
+    if written and rates.cache_write > rates.input:
+        span.cache_surcharge = written * (rates.cache_write - rates.input)
 
 
 def _lack(span: Span) -> str:

@@ -44,19 +44,6 @@ class Price:
 Parts = tuple[int, int, int]
 
 
-def cache_saving(rates: Rates, read: int) -> float | None:
-    """Return the USD that tokens cost less because they were read from a cache.
-
-    None where nothing was, or where a cached token has no price of its own: it then costs what a fresh one does.
-    """
-    return read * (rates.input - rates.cache_read) if read and rates.cache_read < rates.input else None
-
-
-def cache_surcharge(rates: Rates, written: int) -> float | None:
-    """Return the USD that tokens cost more because they were written to a cache; None where that costs nothing."""
-    return written * (rates.cache_write - rates.input) if written and rates.cache_write > rates.input else None
-
-
 def cost(rates: Rates, given: int, taken: int, parts: Parts) -> float:
     """Return the USD of a call with `given` input and `taken` output tokens, which the parts do not exceed."""
     read, write, reasoned = parts

@@ -7,12 +7,14 @@ type (protobuf.dev/programming-guides/encoding).
 """
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from struct import Struct
 from typing import Any
 
 from exporters.sources.genai import Described, environment_of
 from exporters.sources.otlp.attributes import MANY, attributes_of, text
-from exporters.sources.otlp.layouts import Memory, read, read_one
+from exporters.sources.otlp.facts import read, read_one
+from exporters.sources.otlp.layouts import Memory
 from exporters.sources.otlp.wire import fields, skip, varint
 from exporters.sources.records import RecordError
 
@@ -31,16 +33,12 @@ def decode(data: bytes, memory: Memory) -> Iterator[Described]:
     Raises RecordError when the bytes are none, also behind spans that were good.
     """
     memory.bound()
-    number = 0
+    groups = ((begin, stop) for tag, begin, stop in fields(data, 0, len(data)) if tag == 0x0A)  # resource_spans
+    spans = chain.from_iterable(_resource_spans(data, begin, stop, memory) for begin, stop in groups)
     try:
-        for tag, begin, stop in fields(data, 0, len(data)):
-            if tag != 0x0A:  # resource_spans
-                continue
-            for described in _resource_spans(data, begin, stop, memory):
-                if number == SPANS:
-                    raise RecordError("too_many_spans")
-                number += 1
-                yield described
+        yield from islice(spans, SPANS)
+        if next(spans, None) is not None:
+            raise RecordError("too_many_spans")
     except (IndexError, ValueError, OverflowError):
         raise RecordError("protobuf") from None
 
@@ -63,6 +61,7 @@ def _spans(  # noqa: PLR0912 -- one loop: a call for each span, or for each of i
     # The ids of the span before: those of a trace mostly follow each other, and what is one text is found faster.
     before_trace = before_parent = b""
     same_trace = same_parent = ""
+    places: dict[str, int] = {}
     end = first
     while end < last:
         at = end
@@ -83,7 +82,8 @@ def _spans(  # noqa: PLR0912 -- one loop: a call for each span, or for each of i
         trace_id = span_id = parent_id = name = ""
         began = ended = 0
         said: dict[str, Any] = {}
-        places: dict[str, int] = {}
+        if places:
+            places.clear()
         if at + 128 < end:
             of_trace, trace, of_span, own, of_parent, parent, of_name, size = _HEAD.unpack_from(data, at)
             ids = 40

@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -70,7 +71,8 @@ class Upload:
     async def read(self) -> bytes:
         """Return the decompressed body. Raises RefusedError or ClientDisconnect."""
         self._look()
-        body = bytearray()
+        # Gives what was written to it without another copy.
+        body = BytesIO()
         try:
             async with self._limited():
                 async for part in self._parts():
@@ -78,12 +80,12 @@ class Upload:
                     self._all.size += len(part)
                     if self._all.size > HELD_BYTES:
                         raise RefusedError(503, "too much is waiting to be stored; please send it again")
-                    body += part
+                    body.write(part)
         except TimeoutError:
             if self._all.ending:
                 raise RefusedError(503, ENDING) from None
             raise RefusedError(408, f"the body did not come within {BODY_SECONDS:g} s", "too_slow") from None
-        return bytes(body)
+        return body.getvalue()
 
     async def pass_over(self) -> None:
         """Read what else comes, up to a bound, and keep nothing of it."""
