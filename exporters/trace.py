@@ -126,7 +126,9 @@ def tokens_of(span: Span) -> int | None:
 
 def add_usage(trace: OpenTrace, run: OpenRun, span: Span) -> None:
     """Add a model call's tokens and cost to its run; mark the call when the store has no usage."""
-    tokens, cost = tokens_of(span), span.cost
+    given, taken, cost = span.input_tokens, span.output_tokens, span.cost
+    # As nearly all say them.
+    tokens = given + taken if given is not None and taken is not None else tokens_of(span)
     if tokens is None and cost is None and span.error:
         return  # it took nothing, as far as anyone knows
     # What is set already is not set again: that takes three times as long as to look.

@@ -13,7 +13,7 @@ from uuid import UUID
 from tests.bench.figures import Figure, Rounds
 from tests.bench.processes import AGENTGAUGE, ROOT, take
 
-_ROUNDS = 3
+_ROUNDS = 5
 _SCHEMA = ROOT / "tests" / "fixtures" / "llm_metrics" / "b" / "store.sql"
 _FIRST = datetime(2025, 6, 1, tzinfo=UTC).replace(tzinfo=None)
 _AGENTS = ("code_developer", "planner", "reviewer", "architect")
