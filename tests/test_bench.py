@@ -10,7 +10,6 @@ import pytest
 from bench import store
 from bench.figures import Figure, table
 
-from exporters.sources import Translated
 from exporters.sources.llm_metrics.generations import Page, translate
 from exporters.sources.llm_metrics.rows import FIELDS
 from tests.bench import queries, sql, tuples
@@ -82,8 +81,7 @@ def test_a_database_has_the_rows_that_are_measured_and_its_floor_selects_what_th
         selected = db.execute(tuples.SELECT)
         rows = selected.fetchall()
         assert len(selected.description) == len(FIELDS)
-    found = Translated([], 0, {})
-    translate(Page(rows=rows, zeros=True, unit=1000.0), "", found)
+    found = translate(Page(rows=rows, zeros=True, unit=1000.0), "")
     calls = [span for span in found.spans if span.kind == "inference"]
     assert (found.records, len(calls), found.bad) == (50, 50, {})
     assert all(span.duration and span.time_to_first_chunk == 0.25 and span.cost and span.agent for span in calls)

@@ -16,7 +16,7 @@ from llm_metrics_store import POSTGRES, Layout, OnPostgresql, OnSqlite, Server, 
 from sqlalchemy import text
 
 from exporters.runs import Runs
-from exporters.sources import SourceError, Translated, open_source
+from exporters.sources import SourceError, open_source
 from exporters.sources.llm_metrics import layout, reader
 from exporters.sources.llm_metrics.generations import Page, translate, unit_of
 from exporters.sources.llm_metrics.postgresql import Database as Postgresql
@@ -45,7 +45,7 @@ class Reading:
 
     def __init__(self, store: Store, clock: Clock, **options: Any) -> None:
         defaults = {"since": None, "lookback": 2 * DAY, "settle": 35 * MINUTE, "unit": None}
-        self.rows = reader.Rows(self._connect(store), now=clock, **{**defaults, **options})
+        self.rows = reader.Rows(self._connect(store), lambda page: page, now=clock, **{**defaults, **options})
         self.clock = clock
         self.cursor: dict[str, bytes] = {}
         self.runs = Runs(lambda _: None, lambda _: None, idle=10 * DAY)
@@ -66,14 +66,13 @@ class Reading:
         more = True
         while more:
             batch = self.rows.poll()
-            found = Translated([], 0, {})
             for page in batch.records:
-                translate(page, "", found)
-            outcome = self.runs.add(found.spans, self.clock.now)
-            self.counted += outcome.ended
-            self.repeated += outcome.repeated
-            self.read += found.records
-            self.bad |= found.bad
+                found = translate(page, "")
+                outcome = self.runs.add(found.spans, self.clock.now)
+                self.counted += outcome.ended
+                self.repeated += outcome.repeated
+                self.read += found.records
+                self.bad |= found.bad
             self.cursor |= batch.cursor
             more = batch.more
         return [span.span_id for span in self.counted[before:]]
@@ -142,8 +141,10 @@ def reading(store: Store, clock: Clock) -> Iterator[Reading]:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "PAGE_ROWS", 3)
-    monkeypatch.setattr(reader, "PAGE_ROWS", 3)
+    monkeypatch.setattr(layout, "BATCH_ROWS", 3)
+    monkeypatch.setattr(reader, "BATCH_ROWS", 3)
+    monkeypatch.setattr(Sqlite, "page_rows", 3)
+    monkeypatch.setattr(Postgresql, "page_rows", 3)
 
 
 USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
@@ -153,9 +154,8 @@ def spans_of(layout_: Layout, *, unit: float = 1000.0, **fields: Any) -> list[Sp
     """What one row says, by the names of `FIELDS`; what is not given is NULL."""
     row = {"id": "g", "trace_id": "t", "created_at": "2026-03-01T10:00:00", "trace_name": "planner", **fields}
     row.setdefault("trace_created_at", "2026-03-01T10:00:00")
-    found = Translated([], 0, {})
     page = Page(rows=[tuple(row.get(name) for name in FIELDS)], zeros=layout_ == "b", unit=unit)
-    translate(page, "", found)
+    found = translate(page, "")
     assert found.bad == {}
     return found.spans
 
@@ -447,6 +447,24 @@ def test_pages_hold_every_row_once_whatever_their_times_are(reading: Reading, st
     assert reading.on() == ["g20"]
 
 
+def test_a_batch_of_several_pages_goes_on_behind_the_last(
+    reading: Reading, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "BATCH_ROWS", 5)
+    monkeypatch.setattr(Sqlite, "page_rows", 2)
+    monkeypatch.setattr(Postgresql, "page_rows", 2)
+    for number in range(9):
+        put_call(store, f"g{number}", **USAGE)
+    first = reading.rows.poll()
+    assert [[row[0] for row in page.rows] for page in first.records] == [["g0", "g1"], ["g2", "g3"], ["g4", "g5"]]
+    assert (first.size, first.more) == (6, True)
+    # The first is lost; then it was committed.
+    reading.again()
+    assert reading.on() == [f"g{number}" for number in range(9)]
+    reading.rows.seek(first.cursor)
+    assert [[row[0] for row in page.rows] for page in reading.rows.poll().records] == [["g6", "g7"], ["g8"]]
+
+
 def test_what_comes_late_is_read_also_over_a_restart(reading: Reading, store: Store, small_pages: None) -> None:
     for number in range(4):
         put_call(store, f"g{number}", **USAGE)
@@ -716,8 +734,7 @@ def agents_of_pages(store: OnSqlite, clock: Clock) -> tuple[list[bool], list[tup
         batch = rows.poll()
         more = batch.more
         for page in batch.records:
-            found = Translated([], 0, {})
-            translate(page, "", found)
+            found = translate(page, "")
             beside.append(page.traces is not None)
             agents += [(span.span_id, span.agent) for span in found.spans if span.kind == "inference"]
     rows.close()
@@ -822,8 +839,7 @@ HOSTILE = st.one_of(
     zeros=st.booleans(),
 )
 def test_whatever_stands_in_a_row_is_a_span_or_a_counted_bad_record(rows: list[tuple[Any, ...]], zeros: bool) -> None:
-    found = Translated([], 0, {})
-    translate(Page(rows=rows, zeros=zeros, unit=1000.0), "", found)
+    found = translate(Page(rows=rows, zeros=zeros, unit=1000.0), "")
     calls = [span for span in found.spans if span.kind == "inference"]
     assert found.records == len(rows) == len(calls) + sum(found.bad.values())
     assert found.bad.keys() <= {"wrong_type", "out_of_range", "timestamp", "missing_field", "id_too_long"}
@@ -842,9 +858,8 @@ def test_a_row_that_cannot_be_used_leaves_the_others_of_its_page_as_they_are() -
         {"id": "half", **usable, "completion_start_time": "yesterday", "completion_end_time": "2026-03-01T10:00:02"},
         {"id": "gr\xfcn", **usable},
     ]
-    found = Translated([], 0, {})
     page = Page(rows=[tuple(row.get(name) for name in FIELDS) for row in rows], zeros=True, unit=1000.0)
-    translate(page, "", found)
+    found = translate(page, "")
     assert (found.records, found.bad) == (4, {"out_of_range": 1})
     assert [(span.span_id, span.input_tokens, span.duration) for span in found.spans] == [
         ("whole", 10, None), ("half", 10, 2.0), ("gr\xfcn", 10, None),

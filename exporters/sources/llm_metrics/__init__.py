@@ -50,19 +50,25 @@ def _source(options: Options, connect: "Connect") -> Source:
         raise SourceError(f"{options.name}: latency: '{unit}' should be one of {', '.join(_UNITS)}")
     reader = Rows(
         connect,
+        lambda page: translate(page, options.environment),
         since=options.since,
         lookback=_duration(options, "lookback", "2d"),
         settle=_duration(options, "settle", "35m"),
         unit=_UNITS[unit],
     )
 
-    def spans(records: Sequence[Any]) -> Translated:
-        found = Translated([], 0, {})
-        for page in records:
-            translate(page, options.environment, found)
-        return found
+    return Source(name=options.name, reader=reader, spans=_together, sums=sums_of(connect))
 
-    return Source(name=options.name, reader=reader, spans=spans, sums=sums_of(connect))
+
+def _together(pages: Sequence[Translated]) -> Translated:
+    """Return what pages became as they were read."""
+    found = Translated([], 0, {})
+    for page in pages:
+        found.spans += page.spans
+        found.records += page.records
+        for reason, count in page.bad.items():
+            found.bad[reason] = found.bad.get(reason, 0) + count
+    return found
 
 
 def _duration(options: Options, name: str, default: str) -> float:

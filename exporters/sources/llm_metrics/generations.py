@@ -37,11 +37,12 @@ def unit_of(latencies: list[Any]) -> float:
     return 1.0 if known and median(known) < _SECONDS_OR_MILLISECONDS else 1000.0
 
 
-def translate(page: Page, environment: str, found: Translated) -> None:
-    """Add to `found` the spans of a page: a call for each row, after the run that its trace is.
+def translate(page: Page, environment: str) -> Translated:
+    """Return the spans of a page: a call for each row, after the run that its trace is.
 
     The trace says when it began and never that it ended. Rows that cannot be used are counted by reason.
     """
+    found = Translated([], len(page.rows), {})
     begun: dict[str, _Trace] = {}
     # The same names come again and again in a page.
     agent, model = cache(agent_of), cache(model_of)
@@ -59,7 +60,7 @@ def translate(page: Page, environment: str, found: Translated) -> None:
             except (RecordError, TypeError) as reason:  # a column of another type, such as a blob
                 why = str(reason) if isinstance(reason, RecordError) else "wrong_type"
                 found.bad[why] = found.bad.get(why, 0) + 1
-    found.records += len(page.rows)
+    return found
 
 
 # The id of a trace, the id of the run that it is, or nothing, and its agent.

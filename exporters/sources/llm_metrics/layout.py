@@ -22,7 +22,8 @@ from sqlalchemy import (
 
 from exporters.sources import SourceError
 
-PAGE_ROWS = 1000
+# Rows of one batch, which is committed.
+BATCH_ROWS = 1000
 # Traces that are read on at once; those of a page of calls are about as many.
 _TRACES = 250
 # Metadata longer than this, characters, is not read: it would fill memory, and is looked into for a name only.
@@ -37,7 +38,9 @@ _OF_TRACES = frozenset(("id", "name", "trace_metadata", "created_at"))
 
 
 class Dialect(Protocol):
-    """In which words a database is asked, where databases differ."""
+    """In which words a database is asked, where databases differ, and for how many rows at once."""
+
+    page_rows: int
 
     def text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return a column as the text that it is, or becomes."""
@@ -115,14 +118,14 @@ def layout_of(columns: dict[str, list[Column[Any]]], dialect: Dialect, *, bounde
     of_call, of_trace = _of_call(calls, about, dialect), _of_trace(traces, dialect)
     rows = select(*of_call, *of_trace).select_from(calls.outerjoin(traces, traces.c.id == calls.c.trace_id))
     key, ahead = dialect.key(calls), and_(dialect.after(calls), settled)
-    alone = _page(select(*of_call), key, dialect).where(ahead)
+    alone = _page(select(*of_call), key, dialect, dialect.page_rows).where(ahead)
     return Layout(
         zeros=zeros,
         calls=calls,
-        ahead=_page(rows, key, dialect).where(ahead),
+        ahead=_page(rows, key, dialect, dialect.page_rows).where(ahead),
         along=_along(alone, traces, of_trace, dialect.place_of(traces)),
         remaining=dialect.remaining(calls),
-        behind=_page(rows, (calls.c.created_at, calls.c.id), dialect).where(late),
+        behind=_page(rows, (calls.c.created_at, calls.c.id), dialect, BATCH_ROWS).where(late),
         sums=_sums(calls, dialect),
     )
 
@@ -200,10 +203,10 @@ def _short(text: ColumnElement[Any]) -> ColumnElement[Any]:
     return case((func.length(text) <= _LONG_TEXT, text))
 
 
-def _page(rows: Select[Any], key: tuple[ColumnElement[Any], ...], dialect: Dialect) -> Select[Any]:
+def _page(rows: Select[Any], key: tuple[ColumnElement[Any], ...], dialect: Dialect, most: int) -> Select[Any]:
     """A page of rows in the order of a key, which stands behind each row."""
     named = (dialect.text(column).label(f"key_{place}") for place, column in enumerate(key))
-    return rows.add_columns(*named).order_by(*key).limit(PAGE_ROWS)
+    return rows.add_columns(*named).order_by(*key).limit(most)
 
 
 def _sums(calls: Table, dialect: Dialect) -> Select[*tuple[Any, ...]]:

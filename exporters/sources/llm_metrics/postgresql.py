@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from exporters.sources import SourceError
-from exporters.sources.llm_metrics.layout import after_time
+from exporters.sources.llm_metrics.layout import BATCH_ROWS, after_time
 
 _SETTINGS = (
     "-c default_transaction_read_only=on -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
@@ -80,6 +80,8 @@ class Database:
     """
 
     tells_changes = True
+    # A batch at once: each question is a way to the server and back.
+    page_rows = BATCH_ROWS
 
     def __init__(self, place: URL) -> None:
         self._place = place.render_as_string(hide_password=True).partition("+psycopg")[2]

@@ -11,7 +11,7 @@ from sqlalchemy import Column, ColumnElement, Select, Table
 
 from exporters.sources import Batch
 from exporters.sources.llm_metrics.generations import Page, unit_of
-from exporters.sources.llm_metrics.layout import PAGE_ROWS, Layout, layout_of
+from exporters.sources.llm_metrics.layout import BATCH_ROWS, Layout, layout_of
 from exporters.sources.llm_metrics.rows import FIELDS, LATENCY
 from exporters.sources.llm_metrics.traces import Traces
 
@@ -28,6 +28,7 @@ class Database(Protocol):
     """What this room needs of a database, besides the words of a `Dialect`."""
 
     tells_changes: bool
+    page_rows: int
 
     def fetch(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]: ...
     def columns(self) -> dict[str, list[Column[Any]]]: ...
@@ -79,7 +80,8 @@ class Rows:
     """Reads the rows of `generations`, each after the trace that it is of.
 
     A row may be given again, never lost: ids tell what was counted. What is under way, as far as the
-    row says, is left until it is written again or is `settle` seconds old.
+    row says, is left until it is written again or is `settle` seconds old. `made_of` says what a page becomes
+    as soon as it is read, as a record of the batch.
     """
 
     unit = "records"
@@ -87,6 +89,7 @@ class Rows:
     def __init__(
         self,
         connect: Connect,
+        made_of: Callable[[Page], Any],
         *,
         since: float | None,
         lookback: float,
@@ -95,6 +98,7 @@ class Rows:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._connect = connect
+        self._made_of = made_of
         self._now = now
         self._since = None if since is None else now() - since
         self._lookback = lookback
@@ -167,14 +171,21 @@ class Rows:
         if self._remaining < 0:
             [(remaining,)] = database.fetch(layout.remaining, _after(place.after))
             self._remaining = remaining or 0
-        rows, traces = self._page(database, layout, self._bounds(now - self._settle) | _after(place.after))
-        if rows:
+        bounds = self._bounds(now - self._settle)
+        pages: list[Any] = []
+        size = 0
+        while not size or (self._full and size < BATCH_ROWS):
+            rows, traces = self._page(database, layout, bounds | _after(place.after))
+            self._full = len(rows) == database.page_rows
+            if not rows:
+                break
             place.after = list(rows[-1][-len(place.after) :])
-        self._full = len(rows) == PAGE_ROWS
-        self._remaining = max(0, self._remaining - len(rows)) if self._full else 0
+            pages.append(self._made_of(self._told_by(rows, layout, traces)))
+            size += len(rows)
+        self._remaining = max(0, self._remaining - size) if self._full else 0
         if not self._full:
             self._seen = self._mark
-        return self._batch(rows, layout, traces, more=self._full or now >= self._next_look)
+        return self._batch(pages, size, more=self._full or now >= self._next_look)
 
     def _page(
         self, database: Database, layout: Layout, parameters: dict[str, Any]
@@ -204,31 +215,34 @@ class Rows:
 
     def _behind(self, database: Database, layout: Layout, look: Look) -> Batch:
         rows = database.fetch(layout.behind, look.parameters)
-        self._full = len(rows) == PAGE_ROWS
+        self._full = len(rows) == BATCH_ROWS
+        pages = [self._made_of(self._told_by(rows, layout, None))] if rows else []
         if self._full:
             look.parameters |= _after(rows[-1][len(FIELDS) :])
-            return self._batch(rows, layout, None, more=True)
+            return self._batch(pages, len(rows), more=True)
         self._look = None
         self._place.mark, self._place.ripe = look.mark, look.ripe
         self._next_look = self._now() + LOOK_SECONDS
         if look.thorough:
             self._next_thorough = self._now() + THOROUGH_SECONDS
-        return self._batch(rows, layout, None, more=False)
+        return self._batch(pages, len(rows), more=False)
 
     def _bounds(self, ripe: float) -> dict[str, Any]:
         return {"ripe": ripe} if self._since is None else {"ripe": ripe, "since": self._since}
 
-    def _batch(self, rows: _Rows, layout: Layout, traces: Mapping[Any, Any] | None, *, more: bool) -> Batch:
+    def _told_by(self, rows: _Rows, layout: Layout, traces: Mapping[Any, Any] | None) -> Page:
         place = self._place
         unit = self._unit or place.unit or (None if layout.zeros else 1000.0)
         if unit is None:
             latencies = [row[LATENCY] for row in rows if row[LATENCY]]
             unit = unit_of(latencies)
             place.unit = unit if len(latencies) >= _ENOUGH else None
-        pages = [Page(rows=rows, traces=traces, zeros=layout.zeros, unit=unit)] if rows else []
-        encoded = _encode(place)
+        return Page(rows=rows, traces=traces, zeros=layout.zeros, unit=unit)
+
+    def _batch(self, pages: list[Any], size: int, *, more: bool) -> Batch:
+        encoded = _encode(self._place)
         moved, self._told = encoded != self._told, encoded
-        return Batch(pages, {"place": encoded} if moved else {}, size=len(rows), more=more)
+        return Batch(pages, {"place": encoded} if moved else {}, size=size, more=more)
 
     def backlog(self) -> int:
         """Return about how many rows are still to be read, as of the last poll."""
