@@ -245,6 +245,18 @@ def test_a_map_of_usage_is_counted_as_whose_it_is_counts(details: dict[str, Any]
         ({"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0}, (0, 0, None)),
         ({"gen_ai.usage.input_tokens": "412", "gen_ai.usage.output_tokens": 96.0}, (412, 96, None)),
         ({"gen_ai.usage.input_tokens": "", "gen_ai.usage.output_tokens": None}, (None, None, None)),
+        # A total is asked for nothing that is known.
+        *(
+            (
+                {
+                    "gen_ai.usage.input_tokens": given,
+                    "gen_ai.usage.output_tokens": 96,
+                    "gen_ai.usage.total_tokens": "?",
+                },
+                (412, 96, None),
+            )
+            for given in (412, "412")
+        ),
         # The newer name is believed, wherever it stands.
         ({"gen_ai.usage.prompt_tokens": 1, "gen_ai.usage.input_tokens": 0}, (0, None, None)),
         ({"gen_ai.usage.input_tokens": 0, "gen_ai.usage.prompt_tokens": 1}, (0, None, None)),
@@ -270,6 +282,7 @@ def test_tokens_are_numbers_however_they_are_written_and_nothing_is_not_zero(
         ({"gen_ai.usage.input_tokens": [1]}, "wrong_type"),
         ({"gen_ai.usage.input_tokens": "many"}, "wrong_type"),
         ({"gen_ai.usage.output_tokens": {}}, "wrong_type"),
+        ({"gen_ai.usage.output_tokens": 1, "gen_ai.usage.total_tokens": "?"}, "wrong_type"),
         ({"gen_ai.usage.cost": "-0.5"}, "out_of_range"),
         ({"gen_ai.usage.cost": math.inf}, "non_finite"),
         ({"gen_ai.response.time_to_first_chunk": -1}, "out_of_range"),
@@ -424,6 +437,17 @@ def test_a_provider_has_one_name(said: Any, provider: str) -> None:
 def test_the_model_asked_for_is_named_before_the_one_that_answered() -> None:
     assert call(**{"gen_ai.response.model": "gpt-5-2026"}).model == "gpt-5-2026"
     assert call(**{"gen_ai.response.model": "gpt-5-2026", "gen_ai.request.model": "gpt-5"}).model == "gpt-5"
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  ", True, ["gpt-5"], {}])
+def test_a_name_that_says_nothing_hides_no_other(nothing: Any) -> None:
+    said = {"gen_ai.request.model": nothing, "gen_ai.response.model": "gpt-5-2026", "gen_ai.operation.name": "chat"}
+    call = one(attributes={**said, "gen_ai.agent.name": nothing, "agent.name": "planner"})
+    assert (call.model, call.agent) == ("gpt-5-2026", "planner")
+    run = one(
+        "invoke_agent planner", attributes={"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": nothing}
+    )
+    assert (run.kind, run.agent) == ("run", "planner")
 
 
 def test_the_environment_is_said_by_the_span_its_resource_or_the_option() -> None:

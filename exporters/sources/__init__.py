@@ -30,10 +30,11 @@ class SourceError(Exception):
 class Batch:
     """What one poll of a source brought.
 
-    `records` are as the reader found them: blocks of lines, rows, pages. They are good until the
-    next poll. `cursor` holds the parts of the cursor that moved (an empty value forgets a part),
-    `bad` the records that the reading itself had to give up, by reason, `more` whether there is
-    more to read right now, and `problem` what could not be read although the rest could.
+    `records` are as the reader found them: blocks of lines, rows, pages; or what it was told to make of
+    these as it read them. They are good until the next poll. `cursor` holds the parts of the cursor that
+    moved (an empty value forgets a part), `bad` the records that the reading itself had to give up, by
+    reason, `more` whether there is more to read right now, and `problem` what could not be read although
+    the rest could.
     """
 
     records: list[Any]

@@ -24,7 +24,9 @@ def tokens(said: Mapping[str, Any]) -> Used:
     # What nearly all are, first.
     given, taken, unsplit = said.get("input_tokens"), said.get("output_tokens"), None
     if type(given) is not int or type(taken) is not int or not (0 <= given < MOST and 0 <= taken < MOST):
-        given, taken, unsplit = _split(count(given), count(taken), count(said.get("total_tokens")))
+        given, taken = count(given), count(taken)
+        if given is None or taken is None:
+            given, taken, unsplit = _split(given, taken, count(said.get("total_tokens")))
     read = count(said["cache_read"]) if "cache_read" in said else None
     written = count(said["cache_write"]) if "cache_write" in said else None
     reasoned = count(said["reasoning"]) if "reasoning" in said else None
@@ -51,14 +53,13 @@ _TAKEN = ("completion_tokens", "output_tokens", "output")
 
 
 def _split(given: int | None, taken: int | None, total: int | None) -> tuple[int | None, int | None, int | None]:
-    """Return input and output, of which one may follow from the total, or the total when both are unknown."""
-    if total is not None:
-        if given is None and taken is None:
-            return None, None, total
-        if given is None and taken is not None and taken <= total:
-            given = total - taken
-        elif taken is None and given is not None and given <= total:
-            taken = total - given
+    """Return input and output, of which one may follow from the total, and the total where both are unknown."""
+    if total is None or (given is None and taken is None):
+        return given, taken, total
+    if given is None and taken is not None and taken <= total:
+        given = total - taken
+    elif taken is None and given is not None and given <= total:
+        taken = total - given
     return given, taken, None
 
 
