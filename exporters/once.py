@@ -15,9 +15,6 @@ from exporters.runner import Runner
 from exporters.sources import Source, SourceError
 from exporters.span import Span
 
-# Objects made and kept until Python looks for cycles among the newest; 700 by default.
-_OBJECTS = 20_000
-
 
 @contextmanager
 def read(
@@ -38,7 +35,7 @@ def read(
     Raises SourceError, OSError or StateError; a SourceError when the block is left, if a part of a
     store could not be read although the rest could: as of `cat`, what there is comes all the same.
     """
-    with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory, _collecting_seldom():
+    with tempfile.TemporaryDirectory(prefix="agentgauge-") as directory, _frozen():
         runner = Runner(
             sources,
             Path(directory),
@@ -72,14 +69,10 @@ def read(
 
 
 @contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Look for cycles of garbage now and then only, and not among what was loaded at the start: records make none,
-    and to look for them among the open traces took a tenth of the time."""
-    before = gc.get_threshold()
+def _frozen() -> Iterator[None]:
+    """Do not look for cycles of garbage among what was loaded at the start."""
     gc.freeze()
-    gc.set_threshold(_OBJECTS, *before[1:])
     try:
         yield
     finally:
-        gc.set_threshold(*before)
         gc.unfreeze()
