@@ -121,15 +121,12 @@ def sorted_out(attributes: Mapping[str, Any]) -> dict[str, Any]:
     places: dict[str, int] = {}
     for name, value in attributes.items():
         known = FACTS.get(name)
-        if known is None or value is None or value == "":
+        if known is None or value is None:
             continue
         fact, place = known
-        if fact in NAMED:
-            value = text(value)  # noqa: PLW2901 -- as it is kept
-            if not value:
-                continue
-        if fact not in said or place < places[fact]:
-            said[fact], places[fact] = value, place
+        kept = text(value) if fact in NAMED else value
+        if kept != "" and (fact not in said or place < places[fact]):
+            said[fact], places[fact] = kept, place
     return said
 
 

@@ -24,7 +24,7 @@ from exporters.sources import SourceError
 
 # Rows of one batch, which is committed.
 BATCH_ROWS = 1000
-# Traces that are read on at once; those of a page of calls are about as many.
+# Traces that are read on at once; those of a batch of calls are about as many.
 _TRACES = 250
 # Metadata longer than this, characters, is not read: it would fill memory, and is looked into for a name only.
 _LONG_TEXT = 16_384
