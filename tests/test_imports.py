@@ -12,14 +12,15 @@ PACKAGES = ("exporters", "grafana", "prometheus", "streamlit_portal", "traces")
 # The first room that a module is in says what else of the project it may import; its own room it may always.
 MAY_IMPORT = {
     "exporters.span": (),
+    "exporters.hosts": (),
     # Messages say which version tells.
     "exporters.catalogue": ("exporters.span", "exporters.__version__"),
-    "exporters.sources": ("exporters.span",),
+    "exporters.sources": ("exporters.span", "exporters.hosts"),
     "exporters": ("exporters", "traces"),
     "traces": ("exporters.span", "exporters.catalogue"),
     "grafana": ("exporters.catalogue",),
     "prometheus": ("exporters.catalogue",),
-    "streamlit_portal": ("exporters.catalogue",),
+    "streamlit_portal": ("exporters.catalogue", "exporters.hosts"),
 }
 # What only one extra installs, and the room that it is installed for.
 ROOM_OF = {
