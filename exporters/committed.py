@@ -107,12 +107,14 @@ class Committed:
         if not self._blamed:
             self._works()
 
-    def commit(self, source: Source, batch: Batch, found: Translated, *, last: bool = False) -> None:
-        """Count a batch and commit it; `last` says that no other will come.
+    def commit(
+        self, source: Source, batch: Batch, found: Translated, *, last: bool = False, now: float | None = None
+    ) -> None:
+        """Count a batch and commit it; `last` says that no other will come, `now` when it came, if that is not now.
 
         Raises StateError. After any error `fail` or `let_go` has to be called: it may be counted in part.
         """
-        now = self._now()
+        now = self._now() if now is None else now
         if self.counting.take(source, batch, found, now, last=last):
             self._write(source, batch, now)
         if self._blamed == source.name:

@@ -164,8 +164,13 @@ class OpenTraces:
             size = _size(trace)
             self._size += size - self._sizes.get(trace_id, 0)
             self._sizes[trace_id] = size
-        while len(self.open) > OPEN_TRACES or self._size > HELD_IN_ALL:
-            yield next(iter(self.open))
+        if len(self.open) <= OPEN_TRACES and self._size <= HELD_IN_ALL:
+            return
+        # Not the first again and again: to find it takes the longer the more were deleted in front of it.
+        for trace_id in list(self.open):
+            if len(self.open) <= OPEN_TRACES and self._size <= HELD_IN_ALL:
+                return
+            yield trace_id
 
 
 def _size(trace: OpenTrace) -> int:

@@ -18,6 +18,7 @@ from exporters.lock import StateError
 from exporters.objectives import Objectives
 from exporters.objectives import tell as tell_objectives
 from exporters.reconcile import Reconciliation
+from exporters.slices import FairLock, slices
 from exporters.sources import Batch, Source, Translated
 from exporters.span import Span
 from exporters.standing import Standing
@@ -36,9 +37,9 @@ log = logging.getLogger("agentgauge")
 class Runner:
     """Counts what sources bring, and serves the page of what is committed.
 
-    One lock guards everything that is counted: a batch is counted and committed under it, and the
-    page is rendered under it, so a page shows committed totals only. Sources are read and their
-    records translated outside of it.
+    One lock guards everything that is counted: a batch is counted and committed under it, a slice at a time, and
+    the page is rendered under it, so a page shows committed totals only. Sources are read and their records
+    translated outside of it.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Runner:
         self.ledger = self.committed.ledger
         self._objectives = objectives
         self._now = now
-        self._lock = threading.Lock()
+        self._lock = FairLock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._reconciliation = Reconciliation(directory)
@@ -246,16 +247,28 @@ class Runner:
             began = time.monotonic()
             source.reader.wait(SETTLE_SECONDS)
             waited = time.monotonic() - began
-            if waited < 0.9 * SETTLE_SECONDS or not self._take(source, generation, _NOTHING, Translated([], 0, {})):
+            if waited < 0.9 * SETTLE_SECONDS or not self._settle(source, generation):
                 return
             left -= waited
         source.reader.wait(left)
 
+    def _settle(self, source: Source, generation: int) -> bool:
+        """Settle what is due; return whether that could be done."""
+        settling = self.committed.counting.settling.get(source.name)
+        done = self._take(source, generation, _NOTHING, Translated([], 0, {}))
+        while done and settling is not None and settling.more:
+            done = self._take(source, generation, _NOTHING, Translated([], 0, {}))
+        return done
+
     def _step(self, source: Source, generation: int) -> bool:
         """Read, count and commit one batch; return whether there is more to read right now."""
         began = time.perf_counter()
-        batch = source.reader.poll()
-        if not self._take(source, generation, batch, source.spans(batch.records)):
+        batch, now = source.reader.poll(), self._now()
+        for part, found in slices(batch, source.spans(batch.records)):
+            if not self._take(source, generation, part, found, now):
+                return False
+        settling = self.committed.counting.settling.get(source.name)
+        if settling is not None and settling.more and not self._settle(source, generation):
             return False
         self.standing.warn(source, batch)
         with self._lock:
@@ -263,13 +276,15 @@ class Runner:
         self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
         return batch.more
 
-    def _take(self, source: Source, generation: int, batch: Batch, found: Translated) -> bool:
-        """Count and commit a batch; return whether that could be done."""
+    def _take(
+        self, source: Source, generation: int, batch: Batch, found: Translated, now: float | None = None
+    ) -> bool:
+        """Count and commit a batch that came at a Unix time, or now; return whether that could be done."""
         with self._lock:
             if generation != self.committed.generation or self.committed.state is None:
                 return False
             try:
-                self.committed.commit(source, batch, found)
+                self.committed.commit(source, batch, found, now=now)
             except StateError as error:
                 self.committed.fail(error, source.name)
                 return False

@@ -15,6 +15,8 @@ QUIET = 0.1
 # What waits at once, of one source; past it the trace that came first is settled.
 TRACES = 10_000
 SPANS = 100_000
+# Spans that are settled at once, or twice as many as came if that is more: a page waits while they are counted.
+AT_ONCE = 2_000
 
 
 @dataclass(slots=True)
@@ -39,6 +41,8 @@ class Settling:
         self._seconds = seconds
         self._awaited = awaited
         self._places = Places()
+        # How many spans may still be settled at once.
+        self._room = AT_ONCE
         self.restore({})
 
     def restore(self, rows: Mapping[int, list[Arrived]], settled: Iterable[Mapping[str, Known]] = ()) -> None:
@@ -72,6 +76,11 @@ class Settling:
         return bool(self._changed or self._rows.changed or self._places.changed)
 
     @property
+    def more(self) -> bool:
+        """Whether the last `add` left something for the next that could have been settled."""
+        return self._room <= 0
+
+    @property
     def behind(self) -> bool:
         """Whether something waits that came before the store was first read to its end."""
         return any(next(iter(trace.arrived.values())).at <= self._live for trace in self.waiting.values())
@@ -82,7 +91,7 @@ class Settling:
         gone, self._rows.gone, self._changed = self._rows.gone, [], {}
         return Changes(gone, new, self._places.changes())
 
-    def add(self, spans: Iterable[Span], now: float, *, live: bool) -> list[Group]:
+    def add(self, spans: Sequence[Span], now: float, *, live: bool) -> list[Group]:
         """Take the spans of a batch at a Unix time; return what is settled now.
 
         While a backlog is read, so not yet `live`, what is missing may be in the rest of it: nothing
@@ -94,12 +103,11 @@ class Settling:
         for trace_id, of_trace in _by_trace(spans, now).items():
             self._put(trace_id, of_trace)
             self._look(trace_id)
+        self._room = max(AT_ONCE, 2 * len(spans))
         groups = self._settle_whole(now, live)
         if live:
             groups += self._settle_due(now)
-        while len(self.waiting) > TRACES or self.spans > SPANS:
-            groups.append(self._settle(next(iter(self.waiting))))
-        return groups
+        return groups + self._settle_past_bounds()
 
     def settle_all(self) -> list[Group]:
         """Settle everything that waits: nothing more will come."""
@@ -153,16 +161,35 @@ class Settling:
             trace = self.waiting[trace_id]
             # Times to come are those of a clock that was put back since.
             waits = now - QUIET * self._seconds < trace.touched <= now if live else trace.batch == self._batch
-            if waits:
+            if waits or self._room <= 0:
                 break
             groups.append(self._settle(trace_id))
         return groups
 
     def _settle_due(self, now: float) -> list[Group]:
         """Settle what has waited long enough."""
-        seconds = [second for second in self._due if not now < second <= now + self._seconds + 1]
-        due = [trace_id for second in seconds for trace_id in self._due.pop(second)]
-        return [self._settle_old(trace_id, now) for trace_id in due]
+        groups: list[Group] = []
+        for second in [second for second in self._due if not now < second <= now + self._seconds + 1]:
+            due = self._due.pop(second)
+            for trace_id in list(due):
+                if self._room <= 0:
+                    self._due[second] = due
+                    return groups
+                del due[trace_id]
+                groups.append(self._settle_old(trace_id, now))
+        return groups
+
+    def _settle_past_bounds(self) -> list[Group]:
+        """Settle the traces that came first while too much waits."""
+        groups: list[Group] = []
+        if len(self.waiting) <= TRACES and self.spans <= SPANS:
+            return groups
+        # Not the first again and again: to find it takes the longer the more were deleted in front of it.
+        for trace_id in list(self.waiting):
+            if len(self.waiting) <= TRACES and self.spans <= SPANS:
+                break
+            groups.append(self._settle(trace_id))
+        return groups
 
     def _settle_old(self, trace_id: str, now: float) -> Group:
         """Settle of a trace what has waited long enough, with what it hangs together with; all, if
@@ -197,6 +224,7 @@ class Settling:
         self._rows.leave(trace_id, trace)
 
     def _grouped(self, trace_id: str, spans: dict[str, Span]) -> Group:
+        self._room -= len(spans)
         return self._places.settle(trace_id, spans, self._awaited(trace_id))
 
 

@@ -14,10 +14,14 @@ from crash_recount import Samples
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from otlp_stage import START, body, call, pairs, post
 
+from exporters.slices import SLICE
+
 KILLS = 50
 # A trace that is whole is counted after a tenth of what a span may wait for the rest of it.
 WAIT = 20.0
 LATE = 0.15 * WAIT
+# Tool calls of some traces, in one request, which is then counted and committed in two slices.
+MANY = SLICE + 200
 AGENTS = ("planner", "support")
 # What is compared, by agent; and what each client adds to it when all of a trace has been accepted.
 SERIES = {
@@ -62,11 +66,12 @@ class Client(threading.Thread):
         agent, trace, root = random.choice(AGENTS), random.randbytes(16), random.randrange(1, 2**63)
         calls = [(random.randrange(1, 4000), random.randrange(1, 900)) for _ in range(random.randrange(1, 5))]
         spans = [self._call(trace, root, given, taken) for given, taken in calls]
-        spans.append(self._span(trace, root, "execute_tool", {"gen_ai.tool.name": "search"}))
+        tools = MANY if random.random() < 0.02 else 1
+        spans += [self._span(trace, root, "execute_tool", {"gen_ai.tool.name": "search"}) for _ in range(tools)]
         run = self._span(trace, 0, "invoke_agent", {"gen_ai.agent.name": agent})
         run.span_id = root.to_bytes(8, "big")
         while spans:
-            many = random.randrange(1, 4)
+            many = random.randrange(1, 4) if tools == 1 else len(spans)
             self._send(spans[:many])
             spans = spans[many:]
         self._send([run])
@@ -76,8 +81,8 @@ class Client(threading.Thread):
             self._late.append((time.monotonic() + LATE, tool))
         given, taken = sum(given for given, _ in calls), sum(taken for _, taken in calls)
         for name, by in {
-            "calls": len(calls), "input": given, "output": taken, "durations": len(calls), "tools": 1 + late, "runs": 1,
-            "calls of runs": len(calls), "tokens of runs": given + taken,
+            "calls": len(calls), "input": given, "output": taken, "durations": len(calls), "tools": tools + late,
+            "runs": 1, "calls of runs": len(calls), "tokens of runs": given + taken,
         }.items():  # fmt: skip
             self.sent[name, agent] += by
 
