@@ -3,25 +3,39 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.aggregate import Aggregate
+from exporters.aggregate import Aggregate, Key
 from exporters.counting import Counting
 from exporters.database import DATABASE, damaged
 from exporters.days import month_before, zone_of
 from exporters.health import Health
-from exporters.ledger import Ledger
+from exporters.ledger import Ledger, Rows
 from exporters.lock import StateError, StateInUseError
 from exporters.scrapers import Scrapers
 from exporters.sources import Batch, Source, Translated
 from exporters.span import Span
-from exporters.state import State, ZoneChangedError
+from exporters.state import SourceState, State, ZoneChangedError
 
 RETRY_SECONDS = 2.0
 
 log = logging.getLogger("agentgauge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A state that was opened, and what is committed in it."""
+
+    state: State
+    sources: Mapping[str, SourceState]
+    scrapers: tuple[dict[str, int], int]
+    zone: str
+    since: str
+    days: Rows
+    cells: list[tuple[Key, bytes]]
 
 
 class Committed:
@@ -67,45 +81,68 @@ class Committed:
         # The source whose commit failed: until one succeeds, that the state can be opened says little.
         self._blamed = ""
 
-    def open(self, *, first: bool = False) -> None:
-        """Open the state if it is not, and go back to what is committed in it."""
-        if self.state is not None or time.monotonic() < self._next_try:
-            return
+    @property
+    def due(self) -> bool:
+        """Whether the state is to be opened now."""
+        return self.state is None and time.monotonic() >= self._next_try
+
+    def read_state(self) -> Opened | StateError:
+        """Open the state and read what is committed in it, or return why that cannot be. Nothing here is changed, so
+        that no lock is needed: a large state is checked for seconds."""
         state = None
         try:
             state = State(self._directory, durable=self._durable, lasting=self._lasting)
-            found = {source.name: state.source(source.name) for source in self.sources}
-            promised, to_any = state.scrapers()
             zone = state.zone(self._zone)
             since = month_before(self._now(), zone_of(zone))
-            days = state.days(since)
-            self.aggregate.restore(state.cells())
-            self.ledger.restore(zone, days, self.aggregate.cells, since)
+            return Opened(
+                state=state,
+                sources={source.name: state.source(source.name) for source in self.sources},
+                scrapers=state.scrapers(),
+                zone=zone,
+                since=since,
+                days=state.days(since),
+                cells=state.cells(),
+            )
         except (StateError, ValueError) as error:
-            if first and isinstance(error, StateInUseError | ZoneChangedError):
-                if state is not None:
-                    state.close()
-                raise
             if state is not None:
                 state.close()
-            if not isinstance(error, StateError):
-                error = StateError(damaged(self._directory / DATABASE, str(error)))
+            return error if isinstance(error, StateError) else self._damaged(error)
+
+    def open(self, opened: Opened | StateError, *, first: bool = False) -> None:
+        """Go back to what is committed in a state that was opened. Raises StateInUseError or ZoneChangedError if it
+        is the first; any other trouble is told, and tried again."""
+        error = self._restore(opened) if isinstance(opened, Opened) else opened
+        if error is not None:
+            if first and isinstance(error, StateInUseError | ZoneChangedError):
+                raise error
             self.fail(error, self._blamed)
-            return
+        elif not self._blamed:
+            self._works()
+
+    def _restore(self, opened: Opened) -> StateError | None:
+        try:
+            self.aggregate.restore(opened.cells)
+            self.ledger.restore(opened.zone, opened.days, self.aggregate.cells, opened.since)
+        except ValueError as error:
+            opened.state.close()
+            return self._damaged(error)
+        promised, to_any = opened.scrapers
         self.aggregate.born = max(self.aggregate.born, to_any)
         self._scrapers.restore(promised, to_any, self.aggregate.born)
-        self.caught_up = {name for name, committed in found.items() if committed.caught_up}
+        self.caught_up = {name for name, committed in opened.sources.items() if committed.caught_up}
         self.aggregate.caught_up = set(self.caught_up)
-        self.counting.restore(found)
-        for name, committed in found.items():
+        self.counting.restore(opened.sources)
+        for name, committed in opened.sources.items():
             self.cursors[name] = committed.cursor
             self._health.set("agentgauge_source_caught_up", int(committed.caught_up), name)
-        if state.created:
+        if opened.state.created:
             log.info("state: %s is new; every store is counted from its beginning", self._directory)
-        self.state = state
+        self.state = opened.state
         self.generation += 1
-        if not self._blamed:
-            self._works()
+        return None
+
+    def _damaged(self, error: ValueError) -> StateError:
+        return StateError(damaged(self._directory / DATABASE, str(error)))
 
     def commit(
         self, source: Source, batch: Batch, found: Translated, *, last: bool = False, now: float | None = None

@@ -78,6 +78,8 @@ class Runner:
         self._objectives = objectives
         self._now = now
         self._lock = FairLock()
+        # One source opens the state for all.
+        self._opening = threading.Lock()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._reconciliation = Reconciliation(directory)
@@ -86,8 +88,7 @@ class Runner:
             self.health.set("agentgauge_source_caught_up", 0, source.name)
         aggregate.share(len(sources))
         self.health.set("agentgauge_series_limit", aggregate.room)
-        with self._lock:
-            self.committed.open(first=True)
+        self.committed.open(self.committed.read_state(), first=True)
         try:
             self.budgets = Keeper(budgets, "" if self.committed.state is None else self.ledger.zone.key)
         except BaseException:
@@ -219,8 +220,8 @@ class Runner:
         """Read one source on and on; no trouble with it ends this, or reaches another source."""
         generation = 0
         while not self._stop.is_set():
+            self._open()
             with self._lock:
-                self.committed.open()
                 usable, current = self.committed.state is not None, self.committed.generation
             if not usable:
                 self._stop.wait(RETRY_SECONDS)
@@ -239,6 +240,16 @@ class Runner:
                 self.standing.troubled(source, error)
                 self._stop.wait(RETRY_SECONDS)
                 generation = 0
+
+    def _open(self) -> None:
+        """Open the state if it is not; a page is answered meanwhile with what was committed before."""
+        if self.committed.state is not None:
+            return
+        with self._opening:
+            if self.committed.due:
+                opened = self.committed.read_state()
+                with self._lock:
+                    self.committed.open(opened)
 
     def _wait(self, source: Source, generation: int) -> None:
         """Wait until there may be something to read; what waits for its trace is settled meanwhile."""
@@ -276,9 +287,7 @@ class Runner:
         self.health.took("agentgauge_poll_duration_seconds", time.perf_counter() - began, source.name)
         return batch.more
 
-    def _take(
-        self, source: Source, generation: int, batch: Batch, found: Translated, now: float | None = None
-    ) -> bool:
+    def _take(self, source: Source, generation: int, batch: Batch, found: Translated, now: float | None = None) -> bool:
         """Count and commit a batch that came at a Unix time, or now; return whether that could be done."""
         with self._lock:
             if generation != self.committed.generation or self.committed.state is None:

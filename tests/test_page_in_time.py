@@ -1,15 +1,19 @@
-"""A page is answered between two slices of a large batch, not after all of it."""
+"""A page is answered in time: between two slices of a large batch, and while a state is opened."""
 
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from traceback import walk_stack
 
 from settling_stage import SETTLES, START, part, run
 from settling_stage import call as model_call
 
 from exporters.aggregate import Aggregate
+from exporters.database import DATABASE, connect
 from exporters.runner import Runner
 from exporters.settling import AT_ONCE, Settling
 from exporters.slices import SLICE, FairLock, slices
@@ -86,6 +90,38 @@ def test_a_page_waits_for_a_slice_or_two_of_a_large_batch_and_not_for_all_of_it(
         assert counted_on(pages[0]) <= 2 * SLICE
     finally:
         runner.stop()
+
+
+def test_a_page_is_answered_while_the_state_is_opened_anew(tmp_path: Path):
+    reader = Pushed([tool(number) for number in range(3)])
+    sources = [Source("tools", reader, translated)]
+    first = Runner(sources, tmp_path / "state", Aggregate(time.time), idle=3600)
+    first.stop()
+    with closing(sqlite3.connect(tmp_path / "state" / DATABASE, isolation_level=None)) as other:
+        # Whoever opens it now waits for SQLite's five seconds, and is then told that it is locked.
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        runner = Runner(sources, tmp_path / "state", Aggregate(time.time), idle=3600)
+        assert "locked" in runner.problem
+        runner.start()
+        try:
+            until(opens, "the state is being opened again")
+            page = runner.page("test", openmetrics=False)
+            assert opens(), "the page was answered only when the state had been tried"
+            assert b"agentgauge_state_up 0.0\n" in page
+            other.execute("ROLLBACK")
+            other.close()
+            assert reader.committed.wait(60)
+            assert counted_on(runner.page("test", openmetrics=False)) == 3
+        finally:
+            runner.stop()
+
+
+def opens() -> bool:
+    """Whether a thread is opening the state."""
+    return any(
+        inner.f_code is connect.__code__ for frame in sys._current_frames().values() for inner, _ in walk_stack(frame)
+    )
 
 
 def waits(thread: threading.Thread) -> bool:
