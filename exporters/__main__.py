@@ -16,6 +16,7 @@ from exporters.aggregate import SERIES_LIMIT, VALUES_A_LABEL, Aggregate
 from exporters.backfill import History, into_tsdb, pages
 from exporters.budgets.table import accounts
 from exporters.declarations import Declaration
+from exporters.hosts import SERVICE, hosts_of
 from exporters.lock import StateError
 from exporters.objectives import Objectives, read_objectives
 from exporters.once import read
@@ -63,7 +64,8 @@ def _serve(options: argparse.Namespace) -> int:
     with listen(options.listen) as bound:
         aggregate = _aggregate(options)
         told = {"idle": options.idle_limit, "zone": options.zone, "budgets": options.budgets, "objectives": objectives}
-        serve(lambda: Runner(sources, options.state, aggregate, **told), bound)
+        hosts = hosts_of(SERVICE, options.listen.rpartition(":")[0])
+        serve(lambda: Runner(sources, options.state, aggregate, **told), bound, hosts)
     return 0
 
 

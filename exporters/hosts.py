@@ -4,6 +4,7 @@ A name that its owner points at this machine (DNS rebinding) would make a page o
 the browser asked for is looked at. An IP address cannot be pointed elsewhere, so any may be asked for.
 """
 
+import logging
 import os
 import re
 import socket
@@ -15,6 +16,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 VARIABLE = "AGENTGAUGE_HOSTS"
+# What Docker Compose, and so Prometheus' configuration, calls the exporter.
+SERVICE = "exporter"
+# Names and sites that were refused are told in the log once each, and no more than so many.
+_TOLD = 20
+
+log = logging.getLogger("agentgauge")
 
 # RFC 6761, section 6.3: localhost and all below it are this machine.
 _LOOPBACK = "localhost"
@@ -68,19 +75,26 @@ class HostGuard:
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app
         self._hosts = hosts
+        self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             try:
                 self._hosts.check(Headers(scope=scope))
             except HostError as error:
-                if scope["type"] == "websocket":
-                    await send({"type": "websocket.close", "code": 1008, "reason": ""})
-                    return
-                answer = PlainTextResponse(f"{error}\n", 403, {"Connection": "close", "Cache-Control": "no-store"})
-                await answer(scope, receive, send)
+                await self._refuse(str(error), scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    async def _refuse(self, why: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if why not in self._told and len(self._told) < _TOLD:
+            self._told.add(why)
+            log.warning("refused a request: %s", why)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        else:
+            answer = PlainTextResponse(f"{why}\n", 403, {"Connection": "close", "Cache-Control": "no-store"})
+            await answer(scope, receive, send)
 
 
 def _name_of(authority: str) -> str:

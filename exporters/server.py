@@ -18,10 +18,15 @@ from starlette.routing import Route
 
 from exporters import __version__
 from exporters.beginning import NOT_YET, Beginning
+from exporters.connections import IDLE_SECONDS, Connections
 from exporters.exposition import OPENMETRICS, negotiate
+from exporters.hosts import HostGuard, Hosts
 from exporters.runner import Runner
 
 log = logging.getLogger("agentgauge")
+
+# A few scrapers, and people who look.
+CONNECTIONS = 128
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -152,9 +157,9 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def serve(begin: Callable[[], Runner], bound: socket.socket) -> None:
+def serve(begin: Callable[[], Runner], bound: socket.socket, hosts: Hosts) -> None:
     """Follow the sources of a runner and answer on a bound socket, also while `begin` makes it, until SIGTERM or
-    SIGINT. Raises what that does."""
+    SIGINT; `hosts` may be asked for. Raises what that does."""
     # uvicorn shuts down on it and then raises it again, to which the default is to end here and now.
     signal.signal(signal.SIGTERM, _ended)
     host, port = bound.getsockname()[:2]
@@ -163,15 +168,19 @@ def serve(begin: Callable[[], Runner], bound: socket.socket) -> None:
         log.info("listening on http://%s:%s/ sources=%s", host, port, ",".join(one.name for one in runner.sources))
 
     beginning = Beginning(begin, begun, failed=lambda: setattr(server, "should_exit", True))
+    connections = Connections(CONNECTIONS)
     server = uvicorn.Server(
         uvicorn.Config(
-            application(beginning),
-            # Which has a bound for the head of a request; httptools, taken where it is there, has none.
-            http="h11",
+            HostGuard(application(beginning), hosts),
+            http=connections.make,  # type: ignore[arg-type] # called as a class is, with the same arguments
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,
+            timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=5,
+            callback_notify=connections.sweep,
+            timeout_notify=1,
         )
     )
     beginning.start()

@@ -17,6 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from exporters import span as record
 from exporters.aggregate import Aggregate
+from exporters.hosts import hosts_of
 from exporters.runner import Runner
 from exporters.sources import Source
 from exporters.sources.otlp.receiver import Receiver
@@ -115,7 +116,7 @@ def receiving(token: bytes = b"") -> Iterator[tuple[Receiver, int]]:
     """A receiver that nobody reads yet, and its port."""
     bound = socket.create_server(("127.0.0.1", 0))
     port = bound.getsockname()[1]
-    receiver = Receiver(bound, token)
+    receiver = Receiver(bound, token, hosts_of())
     try:
         yield receiver, port
     finally:
@@ -135,8 +136,9 @@ def connect(port: int) -> http.client.HTTPConnection:
 class Counting:
     """A receiver whose spans are counted, and those that were."""
 
-    def __init__(self, runner: Runner, port: int) -> None:
+    def __init__(self, runner: Runner, receiver: Receiver, port: int) -> None:
         self.runner = runner
+        self.receiver = receiver
         self.port = port
         self.spans: list[record.Span] = []
 
@@ -148,9 +150,9 @@ class Counting:
 
 
 @contextmanager
-def counted(directory: Path) -> Iterator[Counting]:
+def counted(directory: Path, token: bytes = b"") -> Iterator[Counting]:
     """An exporter that counts what a receiver takes, in this process."""
-    with receiving() as (receiver, port):
+    with receiving(token) as (receiver, port):
         runner = Runner(
             [Source("otlp", receiver, bodies)],
             directory / "state",
@@ -158,7 +160,7 @@ def counted(directory: Path) -> Iterator[Counting]:
             idle=3600,
             counted=lambda _, spans: found.spans.extend(spans),
         )
-        found = Counting(runner, port)
+        found = Counting(runner, receiver, port)
         runner.start()
         try:
             yield found

@@ -13,9 +13,10 @@ PACKAGES = ("exporters", "grafana", "prometheus", "streamlit_portal", "traces")
 MAY_IMPORT = {
     "exporters.span": (),
     "exporters.hosts": (),
+    "exporters.connections": (),
     # Messages say which version tells.
     "exporters.catalogue": ("exporters.span", "exporters.__version__"),
-    "exporters.sources": ("exporters.span", "exporters.hosts"),
+    "exporters.sources": ("exporters.span", "exporters.hosts", "exporters.connections"),
     "exporters": ("exporters", "traces"),
     "traces": ("exporters.span", "exporters.catalogue"),
     "grafana": ("exporters.catalogue",),

@@ -1,24 +1,28 @@
 """The receiver's limits: large bodies, many connections, slow ones, and a scrape that is answered all the while."""
 
+import asyncio
 import gzip
 import json
 import resource
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from otlp_stage import JSON, PROTOBUF, arrived, body, call, connect, post, receiving
+from otlp_stage import JSON, PROTOBUF, arrived, body, call, connect, counted, post, receiving
 from serving import Serving, serving, until
 
-from exporters.sources.otlp import connections, upload
+from exporters import connections
+from exporters.sources.otlp import http, upload
 from exporters.sources.otlp.receiver import Receiver
 
 MIB = 1 << 20
 CAP = 20 * MIB
+TOKEN = b"0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
@@ -139,7 +143,10 @@ def test_at_the_end_a_body_that_is_coming_in_is_asked_to_come_again() -> None:
 
 
 def head(size: int) -> bytes:
-    return f"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {size}\r\n\r\n".encode()
+    heads = {"Host": "localhost", "Content-Type": PROTOBUF, "Content-Length": str(size)}
+    return "".join(
+        ("POST /v1/traces HTTP/1.1\r\n", *(f"{name}: {value}\r\n" for name, value in heads.items()), "\r\n")
+    ).encode()
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/traces HTTP/1.1\r\nHost:"])
@@ -158,7 +165,7 @@ def test_a_connection_without_a_request_is_closed(
 
 def test_a_head_without_an_end_is_refused(waiting: tuple[Receiver, int]) -> None:
     with socket.create_connection(("127.0.0.1", waiting[1]), timeout=10) as client:
-        client.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        client.sendall(b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
         sent = 0
         with suppress(ConnectionError):
             while sent < 8 * MIB:
@@ -177,12 +184,10 @@ def test_of_a_request_behind_another_the_head_is_bounded_too(waiting: tuple[Rece
                 client.sendall(b"x" * 4096)
 
 
-def test_when_there_are_too_many_the_one_that_waited_longest_makes_room(
-    waiting: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = waiting[1]
-    monkeypatch.setattr(connections, "CONNECTIONS", 3)
+def test_when_there_are_too_many_the_one_that_waited_longest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CONNECTIONS", 3)
     with ExitStack() as clients:
+        receiver, port = clients.enter_context(receiving())
 
         def client(sent: bytes) -> socket.socket:
             found = clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
@@ -190,9 +195,9 @@ def test_when_there_are_too_many_the_one_that_waited_longest_makes_room(
             return found
 
         busy = [client(head(100)) for _ in range(2)]
-        await_connections(waiting[0], 2)
+        await_connections(receiver, 2)
         idle = client(b"")
-        await_connections(waiting[0], 3)
+        await_connections(receiver, 3)
 
         assert post(port, b"", method="GET").status == 405
 
@@ -200,9 +205,86 @@ def test_when_there_are_too_many_the_one_that_waited_longest_makes_room(
         assert not any(closed(one) for one in busy)
 
 
+def test_a_request_that_is_under_way_too_long_is_cut(
+    waiting: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BUSY_SECONDS", 0.5)
+    with socket.create_connection(("127.0.0.1", waiting[1]), timeout=10) as client:
+        client.sendall(head(100))
+        until(lambda: closed(client), "the connection is closed", 10)
+
+
+# Clients without the token.
+
+
+def test_who_has_no_token_is_answered_at_once_and_let_go() -> None:
+    asked = head(10_000).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\nAuthorization: Bearer wrong\r\n\r\n")
+    with receiving(TOKEN) as (_, port), socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        began = time.monotonic()
+        client.sendall(asked)
+        answer = b"".join(iter(lambda: client.recv(4096), b""))  # to its end: the connection is closed
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert time.monotonic() - began < upload.BODY_SECONDS / 3
+
+
+def test_who_has_a_wrong_token_and_much_to_say_reads_why() -> None:
+    with receiving(TOKEN) as (_, port):
+        assert post(port, b"\0" * (19 * MIB), Authorization="Bearer wrong").status == 401
+
+
+def test_a_connection_that_was_answered_and_goes_on_sending_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.5)
+    with receiving(TOKEN) as (receiver, port), socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head(10_000))
+        with pytest.raises(ConnectionError):
+            for _ in range(10_000):
+                client.sendall(b"\0")
+                time.sleep(0.01)  # as somebody does who drips on purpose
+        await_connections(receiver, 0)
+
+
+def test_clients_without_a_token_do_not_shut_out_those_with_one(tmp_path: Path) -> None:
+    """300 connections say a wrong token and that a body will come, and begin anew when they are let go."""
+    over = threading.Event()
+
+    async def loop(port: int) -> None:
+        while not over.is_set():
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(head(10_000))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await reader.read()
+                writer.close()
+
+    async def many(port: int) -> None:
+        await asyncio.gather(*(loop(port) for _ in range(300)))
+
+    with counted(tmp_path, TOKEN) as found:
+        attack = threading.Thread(target=lambda: asyncio.run(many(found.port)))
+        attack.start()
+        try:
+            until(lambda: len(connected(found.receiver)) > 100, "the clients without a token are there")
+            statuses = [status_of(found.port, number) for number in range(75)]
+        finally:
+            over.set()
+            attack.join()
+    assert statuses == [200] * 75
+
+
+def status_of(port: int, number: int) -> int:
+    try:
+        return post(port, body(call(number + 1)), Authorization=f"Bearer {TOKEN.decode()}").status
+    except OSError:
+        return 0
+
+
 def await_connections(receiver: Receiver, many: int) -> None:
-    held = receiver._server._server.server_state.connections
-    until(lambda: len(held) == many, "the connections are there", 10)
+    until(lambda: len(connected(receiver)) == many, f"there are {many} connections", 10)
+
+
+def connected(receiver: Receiver) -> Collection[object]:
+    return receiver._server._server.server_state.connections
 
 
 def closed(client: socket.socket) -> bool:

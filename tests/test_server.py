@@ -3,6 +3,7 @@
 import gzip
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -179,15 +180,46 @@ def test_two_hundred_idle_connections_do_not_stop_a_scrape(exporter):
     answered_within_a_second(exporter)
 
 
+def test_more_half_sent_requests_than_a_process_may_have_descriptors_do_not_stop_a_scrape(exporter):
+    resource.prlimit(exporter.process.pid, resource.RLIMIT_NOFILE, (1024, 1024))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+    with ExitStack() as stack:
+        for _ in range(1200):
+            half = stack.enter_context(closing(exporter.connect()))
+            half.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
+        answered_within_a_second(exporter)
+    assert "Traceback" not in exporter.said()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9464", "[::1]:9464", "exporter:9464", "agents.example.com"])
+def test_the_exporter_is_asked_by_its_own_names(folder, tmp_path, host):
+    with serving(tmp_path / "state", url_of(folder), AGENTGAUGE_HOSTS="agents.example.com") as exporter:
+        exporter.await_ready()
+        assert exporter.get("/metrics", Host=host)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/ready", "/-/healthy", "/no-such-page"])
+def test_a_name_that_somebody_points_here_and_a_page_of_another_site_are_refused(exporter, path):
+    status, _, body = exporter.get(path, Host="evil.example:9464")
+    assert (status, body) == (
+        403,
+        b"The host 'evil.example' is not known here; if it is this service's, add it to AGENTGAUGE_HOSTS.\n",
+    )
+    assert exporter.get(path, Origin="http://evil.example")[0] == 403
+    assert exporter.get(path, Origin="http://203.0.113.9")[0] == 403
+    assert exporter.said().count("refused a request: The host 'evil.example'") == 1
+
+
 def test_clients_that_ask_slowly_or_never_read_do_not_stop_a_scrape(exporter):
     with ExitStack() as stack:
         for number in range(100):
             slow = stack.enter_context(closing(exporter.connect()))
-            slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + (b"X-Slow: " if number % 2 else b"\r\n"))
+            slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + (b"X-Slow: " if number % 2 else b"\r\n"))
         for _ in range(20):
             deaf = stack.enter_context(closing(exporter.connect()))
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-            deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+            deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 50)
         answered_within_a_second(exporter)
 
 
@@ -195,10 +227,10 @@ def test_clients_that_ask_slowly_or_never_read_do_not_stop_a_scrape(exporter):
     "request_bytes",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /metrics HTTQ/1.1\r\nHost: x\r\n\r\n",
+        b"GET /metrics HTTQ/1.1\r\nHost: localhost\r\n\r\n",
         b"GET " + b"/" * 100_000 + b" HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nAccept: " + b"a," * 100_000 + b"\r\n\r\n",
-        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+        b"POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n",
         b"\0" * 1000,
     ],
     ids=["tls", "protocol", "path", "header", "body", "nul"],
@@ -211,7 +243,7 @@ def test_nonsense_is_refused_and_the_next_scrape_answered(exporter, request_byte
 
 
 def test_what_is_no_nonsense_would_be_seen_to_be_answered(exporter):
-    assert answer_to(exporter, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert answer_to(exporter, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 def answer_to(exporter: Serving, request: bytes) -> bytes:

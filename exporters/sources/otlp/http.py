@@ -16,14 +16,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from exporters.connections import IDLE_SECONDS, Connections
+from exporters.hosts import HostGuard, Hosts
 from exporters.sources.otlp import replies
 from exporters.sources.otlp.body import Body
-from exporters.sources.otlp.connections import IDLE_SECONDS, Connections
 from exporters.sources.otlp.replies import Reply
 from exporters.sources.otlp.upload import ENDING, Held, RefusedError, Upload, encoding_of
 
 # Clients give up after 10 s (OTEL_EXPORTER_OTLP_TIMEOUT); told before that, they know when to come again.
 COMMIT_SECONDS = 8.0
+# Well below the 1,024 descriptors that a process may commonly have: /metrics needs some, and the state.
+CONNECTIONS = 256
 
 
 class Desk(Protocol):
@@ -42,13 +45,13 @@ class Desk(Protocol):
 class Server:
     """Answers on a bound socket, in a thread and event loop of its own."""
 
-    def __init__(self, bound: socket.socket, token: bytes, desk: Desk) -> None:
+    def __init__(self, bound: socket.socket, token: bytes, desk: Desk, hosts: Hosts) -> None:
         self._token = token
         self._desk = desk
         self._held = Held()
-        connections = Connections()
+        connections = Connections(CONNECTIONS)
         config = uvicorn.Config(
-            self._application(),
+            HostGuard(self._application(), hosts),
             http=connections.make,  # type: ignore[arg-type] # called as a class is, with the same arguments
             ws="none",
             lifespan="off",
@@ -106,9 +109,9 @@ class Server:
             return Response(status_code=400)  # nobody reads it
         finally:
             upload.free()
-        await upload.pass_over()
         response = _response(reply)
         if not upload.whole:
+            # What else comes is no longer waited for; see Connections.
             response.headers["Connection"] = "close"
         return response
 

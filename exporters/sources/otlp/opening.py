@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult
 
+from exporters.hosts import SERVICE, hosts_of
 from exporters.sources import Options, Source, SourceError, Translated
 from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.folder import settles_of
@@ -49,7 +50,7 @@ def open_receiver(url: SplitResult, options: Options) -> Source:
     def spans(records: Sequence[Body]) -> Translated:
         return bodies(records, options.environment, memory)
 
-    return Source(options.name, Receiver(bound, token), spans, settles)
+    return Source(options.name, Receiver(bound, token, hosts_of(SERVICE, url.hostname or "")), spans, settles)
 
 
 def _token(url: SplitResult, options: Options) -> bytes:

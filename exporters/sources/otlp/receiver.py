@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from exporters.hosts import Hosts
 from exporters.sources import Batch
 from exporters.sources.otlp.body import Body
 from exporters.sources.otlp.http import Server
@@ -23,14 +24,14 @@ class Receiver:
 
     unit = "bytes"
 
-    def __init__(self, bound: socket.socket, token: bytes = b"") -> None:
+    def __init__(self, bound: socket.socket, token: bytes, hosts: Hosts) -> None:
         self._changed = threading.Condition()
         self._arrived: deque[Body] = deque()
         # Read by the last poll, and not known to be committed.
         self._read: list[Body] = []
         self._refused: dict[str, int] = {}
         self._closed = False
-        self._server = Server(bound, token, self)
+        self._server = Server(bound, token, self, hosts)
 
     def put(self, body: Body) -> bool:
         """Take a body in; see Desk."""

@@ -18,8 +18,6 @@ HELD_BYTES = 64 << 20
 BODY_SECONDS = 15.0
 # Decompressed at once: little that unpacks to much is refused before there is much.
 _PIECE_BYTES = 1 << 20
-# Passed over of a body that is not wanted, so that its sender reads why and does not only see a broken pipe.
-_UNWANTED_BYTES = 64 << 20
 
 ENDING = "the receiver is ending; please send it again"
 _TOO_LARGE = f"a body may have {BODY_BYTES >> 20} MiB, before and after decompression; send smaller batches"
@@ -86,18 +84,6 @@ class Upload:
                 raise RefusedError(503, ENDING) from None
             raise RefusedError(408, f"the body did not come within {BODY_SECONDS:g} s", "too_slow") from None
         return body.getvalue()
-
-    async def pass_over(self) -> None:
-        """Read what else comes, up to a bound, and keep nothing of it."""
-        unwanted = 0
-        try:
-            async with self._limited():
-                async for chunk in self._chunks():
-                    unwanted += len(chunk)
-                    if unwanted > _UNWANTED_BYTES:
-                        return
-        except (TimeoutError, ClientDisconnect):
-            return
 
     def free(self) -> None:
         """Let others have the room."""
