@@ -32,6 +32,7 @@ from exporters.statement import statement
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 2 for what the caller has to mend."""
+    _unset_what_is_empty()
     options = _parser().parse_args(words)
     # A service tells what it does; what is read by a person or a pipe says only what is wrong.
     level = logging.INFO if options.run is _serve else logging.WARNING
@@ -52,6 +53,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return code
+
+
+def _unset_what_is_empty() -> None:
+    """Take an empty variable of the environment for one that is not set: Docker Compose and shells hand over what was
+    left empty, and a library that only looks whether it is there would use it."""
+    for name in [name for name, value in os.environ.items() if not value.strip()]:
+        del os.environ[name]
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -1,13 +1,19 @@
 """The lock on a state directory: one exporter at a time, and on a disk of this machine."""
 
 import fcntl
+import logging
+import os
 from pathlib import Path
 from typing import IO
 
 LOCK = "lock"
+# What the names of a state's files begin with.
+_OURS = (LOCK, "state.")
 # Where a lock or a sync may be answered before it is true.
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"}
 _MOUNTS = Path("/proc/self/mounts")
+
+log = logging.getLogger("agentgauge")
 
 
 class StateError(Exception):
@@ -26,6 +32,7 @@ def lock(directory: Path) -> IO[str]:
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _keep_others_out(directory)
         network = file_system(directory) in _NETWORK
         held = (directory / LOCK).open("a")
     except OSError as error:
@@ -43,6 +50,21 @@ def lock(directory: Path) -> IO[str]:
             f"{directory}: another exporter uses this state; stop it, or give this one its own --state"
         ) from None
     return held
+
+
+def _keep_others_out(directory: Path) -> None:
+    """Take the right to write from everybody but the owner of a directory that holds nothing but a state.
+
+    Raises StateError where that is not ours to do, and OSError.
+    """
+    found = directory.stat()
+    if not found.st_mode & 0o022:
+        return
+    if found.st_uid == os.geteuid() and all(path.name.startswith(_OURS) for path in directory.iterdir()):
+        directory.chmod(0o700)
+        log.warning("state: %s could be written by others; now only its owner may", directory)
+    elif found.st_mode & 0o002:
+        raise StateError(f"{directory}: everybody may write into it; name a folder of the state's own, or chmod o-w it")
 
 
 def file_system(directory: Path) -> str:

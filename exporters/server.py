@@ -1,4 +1,4 @@
-"""The exporter's pages over HTTP: /metrics, /-/healthy, /-/ready, and / that says where to look."""
+"""The exporter's pages over HTTP: /metrics, /-/healthy, /-/ready, /-/status, and / that says where to look."""
 
 import gzip
 import logging
@@ -22,6 +22,7 @@ from exporters.connections import IDLE_SECONDS, Connections
 from exporters.exposition import OPENMETRICS, negotiate
 from exporters.hosts import HostGuard, Hosts
 from exporters.runner import Runner
+from exporters.sources import Source
 
 log = logging.getLogger("agentgauge")
 
@@ -69,6 +70,15 @@ def application(beginning: Beginning) -> Starlette:
         why = runner.problem or "A source's backlog is still being read."
         return PlainTextResponse(f"{why}\n", status_code=503, headers=_HEADERS)
 
+    async def status(_: Request) -> Response:
+        runner = beginning.runner
+        if runner is None:
+            return _not_yet()
+        problems = [f"state: {runner.problem}"] if runner.problem else []
+        problems += [f"source {source.name}: {why}" for source in runner.sources if (why := _problem(runner, source))]
+        text = "".join(f"{line}\n" for line in problems) or "The state works and every source can be read.\n"
+        return PlainTextResponse(text, status_code=503 if problems else 200, headers=_HEADERS)
+
     async def front(_: Request) -> Response:
         runner = beginning.runner
         return _not_yet() if runner is None else HTMLResponse(_front(runner), headers=_HEADERS)
@@ -78,6 +88,7 @@ def application(beginning: Beginning) -> Starlette:
             Route("/metrics", metrics),
             Route("/-/healthy", healthy),
             Route("/-/ready", ready),
+            Route("/-/status", status),
             Route("/", front),
         ]
     )
@@ -96,17 +107,21 @@ def _takes_gzip(accepted: str) -> bool:
     return False
 
 
-def _standing(runner: Runner, source: str) -> str:
+def _problem(runner: Runner, source: Source) -> str:
+    """Why a source could not be read at the last attempt; empty if it could."""
+    return runner.standing.problem_of(source.name)
+
+
+def _standing(runner: Runner, source: Source) -> str:
     """How a source is doing, in words."""
-    problem = runner.standing.problem_of(source)
-    read = "read to its end" if source in runner.aggregate.caught_up else "its backlog is being read"
+    problem = _problem(runner, source)
+    read = "read to its end" if source.name in runner.aggregate.caught_up else "its backlog is being read"
     return f"{read}; cannot be read now: {problem}" if problem else read
 
 
 def _front(runner: Runner) -> str:
     rows = "".join(
-        f"<li><code>{escape(source.name)}</code>: {escape(_standing(runner, source.name))}</li>"
-        for source in runner.sources
+        f"<li><code>{escape(source.name)}</code>: {escape(_standing(runner, source))}</li>" for source in runner.sources
     )
     problems = "".join(
         f"<p><strong>{escape(problem)}</strong></p>" for problem in (runner.problem, *runner.broken_files) if problem
@@ -130,6 +145,7 @@ body {{ color: #0f172a; background: #fff }}
 <ul>
 <li><a href="/metrics">/metrics</a>: the page that Prometheus scrapes</li>
 <li><a href="/-/ready">/-/ready</a>: whether every source's backlog has been read</li>
+<li><a href="/-/status">/-/status</a>: whether the state works and every source can be read</li>
 <li><a href="/-/healthy">/-/healthy</a>: whether the process runs</li>
 </ul>
 <h2>Sources</h2>
@@ -177,6 +193,8 @@ def serve(begin: Callable[[], Runner], bound: socket.socket, hosts: Hosts) -> No
             log_level="warning",
             access_log=False,
             server_header=False,
+            # So many are accepted in a row, before the first of them is looked at.
+            backlog=CONNECTIONS,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=5,
             callback_notify=connections.sweep,

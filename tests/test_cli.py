@@ -96,6 +96,17 @@ def test_a_command_without_a_source_says_how_to_name_one(command):
     one_line_of_trouble(run(command, TRACE_SOURCES="  "), "no source")
 
 
+def test_a_variable_that_is_empty_is_not_set(folder):
+    """Docker Compose hands over every variable that a copied .env.example leaves empty."""
+    example = (Path(__file__).parents[1] / ".env.example").read_text("utf-8")
+    empty = dict.fromkeys(re.findall(r"^([A-Z_]+)=$", example, re.MULTILINE), "")
+    assert {"AGENTGAUGE_OTLP_TOKEN", "PGPASSWORD", "AGENTGAUGE_PRICES", "AGENTGAUGE_ZONE"} <= empty.keys()
+    more = {"LANGFUSE_BASE_URL": "", "LANGFUSE_SECRET_KEY_FILE": "", "XDG_STATE_HOME": "", "AGENTGAUGE_HOSTS": ""}
+    done = run("once", url_of(folder), **empty, **more)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert values(done.stdout, "agentgauge_runs_total") == {"createagents": 1}
+
+
 def test_two_sources_of_one_name_are_told_apart_or_refused(folder):
     one_line_of_trouble(run("once", url_of(folder), url_of(folder)), "'createagents'", "?name=")
     done = run("once", url_of(folder, "?name=a"), url_of(folder, "?name=b"))

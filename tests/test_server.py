@@ -315,6 +315,49 @@ def test_texts_of_prompts_and_results_are_nowhere_page_log_state_or_error(tmp_pa
 # Sources that break.
 
 
+def test_the_status_says_what_keeps_the_exporter_from_its_work(tmp_path):
+    well = (200, b"The state works and every source can be read.\n")
+    broken, state = tmp_path / "broken", tmp_path / "state"
+    append(broken, tool(1))
+    with serving(state, url_of(broken, "?name=broken")) as exporter:
+        exporter.await_ready()
+        assert exporter.get("/-/status")[::2] == well
+        broken.rename(tmp_path / "away")
+        until(lambda: exporter.get("/-/status")[0] == 503, "it is told")
+        said = f"source broken: [Errno 2] No such file or directory: '{broken}'\n"
+        assert exporter.get("/-/status")[2].decode() == said
+        (tmp_path / "away").rename(broken)
+        until(lambda: exporter.get("/-/status")[::2] == well, "it is well again")
+    state.joinpath("state.db").write_bytes(b"")
+    with serving(state, url_of(broken, "?name=broken")) as exporter:
+        until(lambda: exporter.get("/-/status")[2].startswith(b"state: "), "the state is told")
+        assert exporter.get("/-/status")[0] == 503
+        assert exporter.get("/-/healthy")[0] == 200
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_that_may_not_be_read_yet_is_told_and_read_once_it_may(folder, tmp_path):
+    """In a container a restart would mend nothing: one would follow another."""
+    folder.chmod(0o700)
+    os.chown(folder, 65534, 65534)
+    with serving(tmp_path / "state", url_of(folder), command=("-c", WITHOUT_RIGHTS, "serve")) as exporter:
+        assert f"{folder} may not be read; grant this user read permission" in exporter.said()
+        until(lambda: exporter.get("/-/status")[0] == 503, "it is told")
+        assert "Permission denied" in exporter.get("/-/status")[2].decode()
+        assert exporter.value("agentgauge_source_up", source="createagents") == 0
+        folder.chmod(0o755)
+        until(lambda: exporter.value("agentgauge_source_up", source="createagents") == 1, "it is read")
+        until(lambda: exporter.value("agentgauge_tool_calls_total", outcome="ok") == 2, "and shown")
+
+
+# As root, but without root's right to read what is somebody else's.
+WITHOUT_RIGHTS = """
+import os, sys
+options = ["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+os.execvp("setpriv", ["setpriv", *options, sys.executable, "-m", "exporters", *sys.argv[1:]])
+"""
+
+
 def test_a_source_that_breaks_is_told_and_the_others_go_on_and_it_comes_back(tmp_path):
     why = f"[Errno 2] No such file or directory: &#x27;{tmp_path}/broken&#x27;"
     broken, fine, state = tmp_path / "broken", tmp_path / "fine", tmp_path / "state"

@@ -303,6 +303,31 @@ def test_directory_and_database_are_for_their_owner_only(state: State) -> None:
     assert (state.directory / "state.db").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o722, 0o1777])
+@pytest.mark.parametrize("used", [False, True])
+def test_others_lose_the_right_to_write_into_a_directory_that_is_there(directory: Path, mode: int, used: bool) -> None:
+    if used:
+        State(directory).close()
+    directory.mkdir(exist_ok=True)
+    directory.chmod(mode)
+    State(directory).close()
+    assert directory.stat().st_mode & 0o7777 == 0o700
+
+
+def test_a_directory_with_other_things_in_it_into_which_everybody_may_write_is_refused_and_left_alone(
+    directory: Path,
+) -> None:
+    directory.mkdir()
+    (directory / "notes.txt").touch()
+    directory.chmod(0o1777)
+    with pytest.raises(StateError, match="everybody may write into it; name a folder of the state's own, or chmod o-w"):
+        State(directory)
+    assert directory.stat().st_mode & 0o7777 == 0o1777
+    directory.chmod(0o755)
+    State(directory).close()
+    assert directory.stat().st_mode & 0o7777 == 0o755
+
+
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "fuse.sshfs"])
 def test_a_network_file_system_is_refused_also_with_a_blank_in_its_name(
     directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str

@@ -18,7 +18,7 @@ FILE_NAME = re.compile(r"traces_.*\.jsonl(\.\d+|-\d{8})?")
 def open_folder(url: SplitResult, options: Options) -> Source:
     """Open a folder of `traces_*.jsonl`; the cursor has one part a file. Raises SourceError."""
     options.only(url)
-    folder = folder_of(url)
+    folder = folder_of(url, options)
     files = Files(folder, FILE_NAME, since=options.since)
 
     def spans(records: Sequence[bytes | memoryview]) -> Translated:

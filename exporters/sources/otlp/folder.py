@@ -27,7 +27,7 @@ def open_folder(url: SplitResult, options: Options) -> Source:
     def spans(records: Sequence[bytes | memoryview]) -> Translated:
         return lines(records, options.environment)
 
-    return Source(options.name, Files(folder_of(url), FILE_NAME, since=options.since), spans, settles)
+    return Source(options.name, Files(folder_of(url, options), FILE_NAME, since=options.since), spans, settles)
 
 
 def settles_of(url: SplitResult, options: Options) -> float:

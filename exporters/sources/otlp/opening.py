@@ -55,7 +55,8 @@ def open_receiver(url: SplitResult, options: Options) -> Source:
 
 def _token(url: SplitResult, options: Options) -> bytes:
     """Return the token that clients have to send, or nothing. Raises SourceError."""
-    where, token = _TOKEN, os.environ.get(_TOKEN)
+    # Empty is unset: Docker Compose hands over what `.env` leaves empty.
+    where, token = _TOKEN, os.environ.get(_TOKEN, "").strip() or None
     if "token_file" in options.own:
         where = options.own["token_file"]
         try:
