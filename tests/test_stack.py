@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from serving import until
 from supervisor.options import ServerOptions
 
 from exporters.stack import debian, health, parts, ports, processes
@@ -73,6 +74,42 @@ def test_an_env_file_that_is_there_stays_as_it_is(told: dict[str, str], tmp_path
     assert settings.env["GRAFANA_ADMIN_PASSWORD"] == "a password of my own"
     assert settings.ports["PORTAL_PORT"] == 8501  # an empty value is not set
     assert settings.ports["EXPORTER_PORT"] == int(told["EXPORTER_PORT"])
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o666, 0o604])
+def test_an_env_file_that_others_may_read_is_closed_to_them(
+    told: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: int
+) -> None:
+    """As `cp .env.example .env` makes it."""
+    file = load(told).env_file
+    before = file.read_text()
+    file.chmod(mode)
+    load(told)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text() == before
+    said = capsys.readouterr().out
+    assert said == f"{file} holds secrets and could be read by others; now only you can (chmod 600).\n"
+    load(told)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_empty_variable_is_not_set(told: dict[str, str]) -> None:
+    names = [
+        *re.findall(r"^([A-Z_]+)=$", (CHECKOUT / ".env.example").read_text("utf-8"), re.MULTILINE),
+        "AGENTGAUGE_HOSTS",
+    ]
+    settings = load({**told, **dict.fromkeys(names, ""), "SLACK_MENTION": " "})
+    # The demo brings its own objectives.
+    assert settings.env.keys() & set(names) == {"AGENTGAUGE_OBJECTIVES"}
+    assert settings.notify == ()
+
+
+def test_the_demo_keeps_its_data_apart(told: dict[str, str], tmp_path: Path) -> None:
+    own = load({**told, "TRACE_SOURCES": "createagents:///x"})
+    demo = load({**told, "DEMO": "all"})
+    assert demo.demo is not None
+    assert len({own.state, own.samples, demo.state, demo.samples}) == 4
+    assert all(path.is_relative_to(own.home) for path in (own.state, own.samples, demo.state, demo.samples))
 
 
 def test_the_environment_wins_over_env(told: dict[str, str], tmp_path: Path) -> None:
@@ -324,6 +361,36 @@ def test_up_starts_every_part_twice_is_fine_and_down_stops_them(
     assert processes.status(settings) == 1
     assert processes.down(settings) == 0
     assert capfd.readouterr().out == "Agentgauge does not run: make up starts it.\nAgentgauge does not run.\n"
+
+
+def test_a_part_that_runs_and_cannot_do_its_work_is_not_well_and_says_why(
+    settings: Settings, small: dict[str, Part], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "traces"
+    folder.mkdir()
+    port = settings.ports["GRAFANA_PORT"]
+    serve = ("-m", "exporters", "serve", f"createagents://{folder}", "--listen", f"127.0.0.1:{port}")
+    small["exporter"] = Part(
+        name="exporter",
+        title="Exporter",
+        port="GRAFANA_PORT",
+        health="/-/healthy",
+        status="/-/status",
+        command=(sys.executable, *serve, "--state", str(tmp_path / "state")),
+    )
+    assert processes.up(settings) == 0
+    assert re.search(r"Exporter +well ", capfd.readouterr().out)
+    folder.rename(tmp_path / "away")
+    url = settings.url("GRAFANA_PORT", "/-/status")
+    until(lambda: not health.is_well(url), "the exporter notices")
+    assert processes.status(settings) == 1
+    why = rf"\[Errno 2\] No such file or directory: '{re.escape(str(folder))}'"
+    assert re.search(
+        rf"Exporter +not well +http://127\.0\.0\.1:{port}\n +source createagents: {why}\n", capfd.readouterr().out
+    )
+    (tmp_path / "away").rename(folder)
+    until(lambda: health.is_well(url), "the exporter notices")
+    assert processes.status(settings) == 0
 
 
 def test_a_part_that_ends_is_named_with_its_last_words_and_everything_is_stopped(

@@ -13,7 +13,7 @@ import yaml
 
 from exporters.stack import compose
 from exporters.stack.parts import INSTANCE, PROMETHEUS_FLAGS
-from exporters.stack.settings import CHECKOUT, PORTS, Settings, load
+from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load
 
 FILE = CHECKOUT / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
@@ -334,6 +334,74 @@ def test_folders_are_mounted_under_their_own_path_for_their_owner_to_read(
     assert up.startswith(f"compose --file {FILE} --file {tmp_path / 'home'}/compose.override.json --env-file ")
     assert up.endswith("up --detach --build --remove-orphans")
     assert "--profile" not in up
+
+
+def test_a_folder_that_the_exporter_could_not_read_is_refused_before_anything_starts(
+    tmp_path: Path, calls: Path
+) -> None:
+    """Never as root: what is of root's only would be read by nobody, in a container that starts again and again."""
+    traces = tmp_path / "traces"
+    traces.mkdir(mode=0o700)
+    uid = os.geteuid()
+    with pytest.raises(StackError, match=rf"{traces}: user 10001, as .* \(chmod -R o\+rX {traces}\)") as error:
+        compose.check_folders([traces], (10001, 10001))
+    assert "\n" not in str(error.value)
+    compose.check_folders([traces], (uid or 1, 1) if uid else (0, 0))
+    traces.chmod(0o755)
+    compose.check_folders([traces], (10001, 10001))
+    traces.chmod(0o750)
+    compose.check_folders([traces], (10001, traces.stat().st_gid))
+    assert not calls.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a folder of root's")
+def test_a_folder_of_roots_only_is_one_line_and_nothing_is_started(tmp_path: Path, calls: Path) -> None:
+    traces = tmp_path / "traces"
+    traces.mkdir(mode=0o700)
+    with pytest.raises(StackError, match="it never runs as root"):
+        compose.up(told(tmp_path, TRACES_DIR=str(traces)))
+    assert not calls.exists() or " up " not in calls.read_text()
+
+
+def test_a_state_that_another_user_made_is_given_to_the_one_that_reads_now(tmp_path: Path, calls: Path) -> None:
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    owner = (1234, 1234) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(traces, *owner)
+    assert compose.up(told(tmp_path, TRACES_DIR=str(traces))) == 1
+    run, up = (next(line for line in calls.read_text().splitlines() if f" {verb} " in line) for verb in ("run", "up"))
+    assert calls.read_text().index(run) < calls.read_text().index(up)
+    assert run.endswith(
+        "run --rm --no-deps --build --user 0:0 --cap-add CHOWN --cap-add DAC_OVERRIDE --entrypoint sh exporter -c "
+        f"if test -d /var/lib/agentgauge/state; then chown -R {owner[0]}:{owner[1]} /var/lib/agentgauge/state; fi"
+    )
+
+
+def test_the_demo_keeps_its_data_apart_from_those_of_own_traces(tmp_path: Path) -> None:
+    def volumes(profile: str) -> set[str]:
+        text = re.sub(r"\$\{COMPOSE_PROFILES:\+(.*?)\}", r"\1" if profile else "", FILE.read_text())
+        services = yaml.safe_load(text)["services"]
+        return {
+            volume.split(":")[0]
+            for name in ("exporter", "prometheus")
+            for volume in services[name]["volumes"]
+            if isinstance(volume, str) and volume.split(":")[0].endswith(("exporter", "prometheus"))
+        }
+
+    assert volumes("") == {"exporter", "prometheus"}
+    assert volumes("demo") == {"demo-exporter", "demo-prometheus"}
+    assert "demo-prometheus:/prometheus" in SERVICES["demo-history"]["volumes"]
+
+
+def test_a_password_that_could_be_guessed_is_refused_here_too(tmp_path: Path, calls: Path) -> None:
+    with pytest.raises(StackError, match=r"GRAFANA_ADMIN_PASSWORD in .* is missing or shorter than 16 characters"):
+        compose.up(told(tmp_path, GRAFANA_ADMIN_PASSWORD="a"))
+    assert not calls.exists() or " up " not in calls.read_text()
+
+
+def test_the_health_of_the_exporters_container_is_whether_it_does_its_work() -> None:
+    assert "/-/status'" in DOCKERFILES["exporter"].read_text()
+    assert "exporter" not in SERVICES["prometheus"]["depends_on"], "it starts to say what is wrong"
 
 
 def test_a_database_is_mounted_with_its_folder_and_a_receiver_listens_for_the_outside(

@@ -4,12 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote as quote_shell
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from exporters.stack import alerting, health, ports
-from exporters.stack.settings import CHECKOUT, Settings, database_urls, folder_url, remember, write_private
+from exporters.stack.settings import (
+    CHECKOUT,
+    Settings,
+    StackError,
+    database_urls,
+    folder_url,
+    remember,
+    write_private,
+)
 
 # Of a Compose file: what is said of each service.
 Services = dict[str, dict[str, Any]]
@@ -24,6 +34,15 @@ _DOORS = {
     "Portal": ("PORTAL_PORT", "/_stcore/health"),
     "Grafana": ("PORTAL_PORT", "/grafana/api/health"),
 }
+
+# Where the exporter says what keeps it from its work.
+_STATUS = ("EXPORTER_PORT", "/-/status")
+
+# Where it keeps its state, in its container.
+_STATE = "/var/lib/agentgauge/state"
+
+# As whom the exporter runs unless somebody else owns what it reads; as the Dockerfile has it.
+_NOBODY = (10001, 10001)
 
 # Settings that are files of this machine, which docker-compose.yml mounts where they are.
 _FILES = ("AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES", "AGENTGAUGE_BUDGETS", "AGENTGAUGE_OBJECTIVES")
@@ -52,8 +71,12 @@ def up(settings: Settings) -> int:
     if not is_running(settings):
         doors = {port: title for title, (port, _) in _DOORS.items() if title != "Grafana"}
         ports.require(settings, doors)
-    _write_override(settings)
+    for name in ("GRAFANA_ADMIN_PASSWORD", "GRAFANA_SECRET_KEY"):
+        settings.secret(name)
+    user = _write_override(settings)
     remember(settings)
+    if settings.demo is None and not is_running(settings):
+        _give_state(settings, user)
     if _compose(settings, "up", "--detach", "--build", "--remove-orphans").returncode:
         _compose(settings, "ps", "--all")
         print("Not everything started; make logs shows why, make down stops the rest.", file=sys.stderr)
@@ -74,9 +97,13 @@ def down(settings: Settings) -> int:
 def status(settings: Settings) -> int:
     """Print a line for each part, then what Compose says. Exit code 1 unless all are well."""
     well = {title: health.is_well(settings.url(port, path)) for title, (port, path) in _DOORS.items()}
+    why = health.trouble(settings.url(*_STATUS)) if well["Exporter"] else ""
+    well["Exporter"] = well["Exporter"] and not why
     for title, (port, _) in _DOORS.items():
         where = settings.url(port, "/grafana/" if title == "Grafana" else "")
         print(f"  {title:<11} {'well' if well[title] else 'not well':<9} {where}")
+        if title == "Exporter" and why:
+            print(f"  {'':<11} {why}")
     print(f"Alerts: {alerting.told(settings, grafana=True, alertmanager=False)}")
     print(f"Traces: {settings.traces if settings.demo is None else 'the demo'}")
     return 0 if all(well.values()) else 1
@@ -108,14 +135,29 @@ def locate(url: str) -> tuple[str, Path | None]:
     return told, path if path.is_dir() else path.parent
 
 
-def _write_override(settings: Settings) -> None:
-    """Say what is of this machine only: the folders that are read, and as whom."""
-    services = _of_every_kind(settings) if settings.stores else {} if settings.demo else _of_sources(settings)
+def _write_override(settings: Settings) -> tuple[int, int]:
+    """Say what is of this machine only: the folders that are read, and as whom. Return the user and the group."""
+    user, services = _NOBODY, _of_every_kind(settings) if settings.stores else {}
+    if settings.demo is None:
+        user, services = _of_sources(settings)
     write_private(_override(settings), json.dumps({"services": services}, indent=2))
+    return user
 
 
-def _of_sources(settings: Settings) -> Services:
-    """Say what the exporter reads, where that is no demo."""
+def _give_state(settings: Settings, user: tuple[int, int]) -> None:
+    """Give the state, which another user may have made, to the one that the exporter runs as now.
+
+    Raises StackError. Only this step runs as root, and it changes nothing but who owns the state's files.
+    """
+    options = ["--rm", "--no-deps", "--build", "--user", "0:0", "--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE"]
+    script = f"if test -d {_STATE}; then chown -R {user[0]}:{user[1]} {_STATE}; fi"
+    ended = _compose(settings, "run", *options, "--entrypoint", "sh", "exporter", "-c", script, capture=True)
+    if ended.returncode:
+        raise StackError(f"The exporter's state could not be given to user {user[0]}: {ended.stderr.strip()[-500:]}")
+
+
+def _of_sources(settings: Settings) -> tuple[tuple[int, int], Services]:
+    """Say as whom the exporter runs and what it reads, where that is no demo. Raises StackError where it could not."""
     received = [url for url in settings.sources if urlsplit(url).scheme == "otlp"]
     located = [(_received(url), None) if url in received else locate(url) for url in settings.sources]
     read = [folder for _, folder in located if folder]
@@ -126,9 +168,28 @@ def _of_sources(settings: Settings) -> Services:
     if received:
         exporter["ports"] = [f"{urlsplit(url).hostname}:{_port(url)}:{_port(url)}" for url in received]
     # Traces are often readable by their owner only; never as root.
-    if read and (owner := read[0].stat()).st_uid:
-        exporter["user"] = f"{owner.st_uid}:{owner.st_gid}"
-    return {"exporter": exporter}
+    owners = [(found.st_uid, found.st_gid) for path in read if (found := path.stat()).st_uid]
+    user = owners[0] if owners else _NOBODY
+    if owners:
+        exporter["user"] = f"{user[0]}:{user[1]}"
+    check_folders(read, user)
+    return user, {"exporter": exporter}
+
+
+def check_folders(folders: Iterable[Path], user: tuple[int, int]) -> None:
+    """Raise StackError where the user and group as whom the exporter runs could not read a folder."""
+    for path in folders:
+        if not _may_list(path.stat(), user):
+            raise StackError(
+                f"{path}: user {user[0]}, as whom the exporter runs, may not read it, and it never runs as root: "
+                f"give it to another user, or to everybody to read (chmod -R o+rX {quote_shell(str(path))})."
+            )
+
+
+def _may_list(found: os.stat_result, user: tuple[int, int]) -> bool:
+    """Say whether a user who is not root may list a folder and open what is in it, by its mode."""
+    shift = 6 if found.st_uid == user[0] else 3 if found.st_gid == user[1] else 0
+    return found.st_mode >> shift & 0o5 == 0o5
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -13,6 +13,26 @@ def is_well(url: str) -> bool:
     return _body(url) is not None
 
 
+def trouble(url: str) -> str:
+    """Return why a part that runs cannot do its work, as `url` says it; nothing if it can.
+
+    A trouble is asked about again for some seconds: it may be over with the part's next attempt.
+    """
+    end = time.monotonic() + _NEXT_ATTEMPT
+    while True:
+        try:
+            with _OPENER.open(url, timeout=2):
+                return ""
+        except urllib.error.HTTPError as error:
+            with error:
+                why = "; ".join(error.read(_LONGEST_REASON).decode("utf-8", "replace").splitlines())
+        except (OSError, ValueError):
+            why = "does not answer"
+        if time.monotonic() > end:
+            return why
+        time.sleep(0.2)  # it announces nothing
+
+
 def wait(urls: Mapping[str, str], *, patience: float, dead: Callable[[], str | None]) -> str | None:
     """Ask every part until all are well; return None then, or the name of a part that is not.
 
@@ -54,12 +74,17 @@ _BEAT = 15
 _SCRAPED = 'up{job="agentgauge"} == 1'
 
 
+# Never through a proxy: these are addresses of this machine.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_LONGEST_REASON = 4096
+# The exporter tries a source and its state again every two seconds.
+_NEXT_ATTEMPT = 5.0
+
+
 def _body(url: str) -> bytes | None:
     """Return what `url` answers with 200 within two seconds; None for anything else."""
-    # Never through a proxy: these are addresses of this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=2) as answer:
+        with _OPENER.open(url, timeout=2) as answer:
             return bytes(answer.read()) if answer.status == 200 else None
     except (OSError, ValueError, urllib.error.URLError):
         return None

@@ -1,6 +1,5 @@
 """The parts as processes of this machine: what each runs, and where it says that it is well."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ INSTANCE = "exporter:9464"
 class Part:
     """One process: its command line, the port it needs and the URL that answers 200 when it is well.
 
-    `port` is a name in settings.PORTS; a part without one is well as long as it runs.
+    `port` is a name in settings.PORTS; a part without one is well as long as it runs. `status` is the URL that says why
+    a part that runs cannot do its work, where it has one.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Part:
     command: tuple[str, ...]
     port: str = ""
     health: str = ""
+    status: str = ""
 
 
 def parts(settings: Settings) -> list[Part]:
@@ -59,7 +60,7 @@ def parts(settings: Settings) -> list[Part]:
             command=(
                 prometheus("prometheus"),
                 f"--config.file={store / 'prometheus.yml'}",
-                f"--storage.tsdb.path={store / 'data'}",
+                f"--storage.tsdb.path={settings.samples}",
                 f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_PORT']}",
                 *PROMETHEUS_FLAGS,
             ),
@@ -69,10 +70,11 @@ def parts(settings: Settings) -> list[Part]:
             title="Exporter",
             port="EXPORTER_PORT",
             health="/-/healthy",
+            status="/-/status",
             command=(
                 *(*python, "exporters", "serve"),
                 *("--listen", f"127.0.0.1:{settings.ports['EXPORTER_PORT']}"),
-                *("--state", str(settings.home / "exporter")),
+                *("--state", str(settings.state)),
             ),
         ),
     ]
@@ -174,8 +176,8 @@ def _grafana_environment(settings: Settings) -> Mapping[str, str]:
         "GF_SERVER_HTTP_ADDR": "127.0.0.1",
         "GF_SERVER_HTTP_PORT": str(settings.ports["GRAFANA_PORT"]),
         "GF_SERVER_ROOT_URL": settings.url("GRAFANA_PORT", "/"),
-        "GF_SECURITY_ADMIN_PASSWORD": _secret(settings, "GRAFANA_ADMIN_PASSWORD"),
-        "GF_SECURITY_SECRET_KEY": _secret(settings, "GRAFANA_SECRET_KEY"),
+        "GF_SECURITY_ADMIN_PASSWORD": settings.secret("GRAFANA_ADMIN_PASSWORD"),
+        "GF_SECURITY_SECRET_KEY": settings.secret("GRAFANA_SECRET_KEY"),
         **_alert_environment(settings),
     }
 
@@ -200,11 +202,3 @@ def _alert_environment(settings: Settings) -> Mapping[str, str]:
         "GF_SMTP_PASSWORD": env.get("SMTP_PASSWORD", ""),
         "GF_SMTP_FROM_ADDRESS": env.get("SMTP_FROM") or "agentgauge@localhost",
     }
-
-
-def _secret(settings: Settings, name: str) -> str:
-    """Return a secret of `.env`. Raises StackError when it is missing or could be guessed."""
-    value = settings.env.get(name, "")
-    if len(value) < 16:
-        raise StackError(f"{name} in {os.path.relpath(settings.env_file)} is missing or shorter than 16 characters.")
-    return value

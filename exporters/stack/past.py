@@ -37,10 +37,10 @@ def write(settings: Settings, env: Mapping[str, str]) -> None:
     if not settings.demo_budgets.exists():
         budgets = ("--budgets", str(settings.demo_budgets))
         _run(settings, env, [*agentgauge, "demo", str(settings.demo), "--history", "0s", "--once", *budgets])
-    data = settings.home / "prometheus" / "data"
+    data = settings.samples
     if not data.exists():
         print("Loading it into Prometheus ...", flush=True)
-        draft = _fresh(data.with_name("data.draft"))
+        draft = _fresh(data.with_name(f"{data.name}.draft"))
         labels = ("--label", "job=agentgauge", "--label", f"instance={INSTANCE}")
         # A receiver has no past, and the demo's Langfuse keeps none.
         past = (folder_url(settings.demo), *(database_urls(settings.demo) if settings.stores else ()))

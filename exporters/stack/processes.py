@@ -90,15 +90,23 @@ def status(settings: Settings) -> int:
     all_well = True
     for part in (part for part in parts(settings) if part.name in states):
         well = states[part.name] == "RUNNING" and (not part.port or health.is_well(_health(settings, part)))
-        all_well &= well
+        why = health.trouble(settings.url(part.port, part.status)) if well and part.status else ""
+        all_well &= well and not why
         where = settings.url(part.port) if part.port else str(settings.demo)
-        print(f"  {part.title:<12} {'well' if well else states[part.name].lower():<9} {where}")
+        print(f"  {part.title:<12} {_in_a_word(states[part.name], well=well, why=why):<9} {where}")
+        if why:
+            print(f"  {'':<12} {why}")
     if "grafana" not in states:
         print("  Grafana      none      not installed here; the portal draws the same panels itself")
     told = alerting.told(settings, grafana="grafana" in states, alertmanager="alertmanager" in states)
     print(f"Alerts: {told}")
     print(f"Traces: {settings.traces}\nLogs:   {settings.home / 'logs'}, or make logs")
     return 0 if all_well else 1
+
+
+def _in_a_word(state: str, *, well: bool, why: str) -> str:
+    """Say how a part is: by supervisor's word for its state where it does not answer."""
+    return "not well" if why else "well" if well else state.lower()
 
 
 def logs(settings: Settings) -> int:

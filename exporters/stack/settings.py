@@ -27,6 +27,8 @@ _WAYS = {"slack": "SLACK_WEBHOOK_URL", "email": "ALERT_EMAIL", "webhook": "ALERT
 
 # Five stores with agents, models and tools of their own have more series than one.
 _DEMO_SERIES = "15000"
+# Of Grafana's, which anybody may try who reaches its port.
+_SHORTEST_SECRET = 16
 _DEMO_OBJECTIVES = CHECKOUT / "exporters" / "demo" / "objectives.yml"
 _ENV_HEAD = """\
 # Written by `make up`, for this machine only; never committed. Docker Compose reads it too.
@@ -71,6 +73,25 @@ class Settings:
         return self.home / "budgets.yml"
 
     @property
+    def state(self) -> Path:
+        """Where the exporter keeps its state: the demo's apart, or own traces would be added to what it counted."""
+        return self.home / ("demo-exporter" if self.demo else "exporter")
+
+    @property
+    def samples(self) -> Path:
+        """Where Prometheus keeps its samples, the demo's apart."""
+        return self.home / "prometheus" / ("demo-data" if self.demo else "data")
+
+    def secret(self, name: str) -> str:
+        """Return a secret of `.env`. Raises StackError when it is missing or could be guessed."""
+        value = self.env.get(name, "")
+        if len(value) < _SHORTEST_SECRET:
+            raise StackError(
+                f"{name} in {os.path.relpath(self.env_file)} is missing or shorter than {_SHORTEST_SECRET} characters."
+            )
+        return value
+
+    @property
     def traces(self) -> str:
         """The sources as they may be shown: without user names and passwords."""
         return " ".join(re.sub(r"//[^/@]*@", "//", source) for source in self.sources)
@@ -88,7 +109,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     env_file = (home if own else CHECKOUT) / ".env"
     if not env_file.exists():
         write_env(env_file)
-    env = {**read_env(env_file), **environ}
+    keep_private(env_file)
+    # An empty variable is one that is not set, also where it stands in front of one of the file.
+    env = {name: value for name, value in {**read_env(env_file), **environ}.items() if value.strip()}
     mode = env.get("AGENTGAUGE_STACK", "")
     if mode not in ("", "compose", "processes"):
         raise StackError(f"AGENTGAUGE_STACK is {mode!r}: leave it empty, or say compose or processes.")
@@ -160,6 +183,20 @@ def write_env(path: Path) -> None:
     lines = (f"{name}={secrets.token_urlsafe(32)}\n" for name in ("GRAFANA_ADMIN_PASSWORD", "GRAFANA_SECRET_KEY"))
     with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as file:
         file.write(_ENV_HEAD + "".join(lines))
+
+
+def keep_private(path: Path) -> None:
+    """Take the right to read a file of secrets from everybody but its owner: `cp` makes it as the umask says.
+
+    Raises StackError when it is not ours to do.
+    """
+    if not path.stat().st_mode & 0o077:
+        return
+    try:
+        path.chmod(0o600)
+    except OSError:
+        raise StackError(f"{path} holds secrets and others may read it: chmod 600 {path}, as its owner.") from None
+    print(f"{path} holds secrets and could be read by others; now only you can (chmod 600).")
 
 
 def read_env(path: Path) -> dict[str, str]:
