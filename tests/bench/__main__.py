@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import langfuse, latency, objectives, otlp, pages, queries, sql, throughput
+from tests.bench import langfuse, latency, objectives, otlp, pages, queries, scrapes, sql, throughput
 from tests.bench.figures import Figure, document, table
 from tests.bench.processes import ROOT, cores
 
-PARTS = ("throughput", "page", "latency", "commits", "otlp", "langfuse", "sql", "queries", "objectives")
+PARTS = ("throughput", "page", "latency", "commits", "otlp", "scrapes", "langfuse", "sql", "queries", "objectives")
 
 
 def main() -> int:
@@ -34,6 +34,7 @@ def main() -> int:
         "latency": lambda: latency.figures(directory, core, 30 if few else 200),
         "commits": lambda: pages.commits(directory, core, 20 if few else 100),
         "otlp": lambda: otlp.figures(directory, core, 40 if few else 400),
+        "scrapes": lambda: scrapes.figures(directory, core, 5_000 if few else 50_000),
         "langfuse": lambda: langfuse.figures(core, 2_000 if few else 20_000),
         "sql": lambda: sql.figures(directory, core, 100_000 if few else 1_000_000),
         "queries": lambda: queries.figures(directory, core, 14 if few else 90),
