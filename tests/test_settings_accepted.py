@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import re
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,6 +85,20 @@ def test_prometheus_starts_with_the_flags_of_a_process(tmp_path: Path) -> None:
     becomes_ready(command, settings.url("PROMETHEUS_PORT"), tmp_path / "log")
 
 
+@pytest.mark.skipif(program("promtool") is None, reason="needs promtool")
+def test_the_demos_past_is_loaded_by_commands_that_exist() -> None:
+    script = re.sub(r"\\\n", " ", SERVICES["demo-history"]["command"][0])
+    # Times, as numbers.
+    script = re.sub(r"\$\$\(\(.*?\)\)|\$\$\(date \+%s\)", "1", script)
+    lines = [line.strip().removesuffix("&") for line in script.splitlines()]
+    commands = [shlex.split(line) for line in lines if line.startswith(("promtool ", "prometheus "))]
+    assert [command[0] for command in commands] == ["promtool", "prometheus", "promtool"]
+    for command in commands:
+        done = checked(*command, "--help")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(program("prometheus") is None, reason="needs prometheus")
 def test_a_flag_that_prometheus_does_not_know_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"unknown long flag '--web\.page-tilte'"):
         becomes_ready(["prometheus", "--web.page-tilte=x"], "http://127.0.0.1:1", tmp_path / "log")
