@@ -21,7 +21,7 @@ from exporters.catalogue.alerts import CAUSES, Alert, alerts
 from exporters.catalogue.model import Limit
 from exporters.catalogue.signals import SIGNALS
 from exporters.sources import seconds_of
-from exporters.stack import alerting, parts, processes
+from exporters.stack import alerting, compose, parts, processes
 from exporters.stack.parts import Part
 from exporters.stack.settings import Settings, StackError, load, recall, remember
 from prometheus import routes
@@ -180,20 +180,54 @@ def test_mail_and_a_webhook_are_ways_too(tmp_path):
     assert "canary" not in (password.parent / "alertmanager.yml").read_text()
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"SLACK_WEBHOOK_URL": "hooks.slack.example/canary"}, "SLACK_WEBHOOK_URL is not an address"),
-        ({"SLACK_WEBHOOK_URL": "https:///canary"}, "SLACK_WEBHOOK_URL is not an address"),
-        ({"SLACK_WEBHOOK_URL": SECRET, "SLACK_MENTION": "@canary"}, "SLACK_MENTION is not as Slack writes it"),
-        ({"AGENTGAUGE_ROOT_URL": "https://canary}}{{"}, "AGENTGAUGE_ROOT_URL is not an address"),
-        ({"ALERT_EMAIL": "a@b.example", "SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
-    ],
-)
-def test_a_setting_that_cannot_be_right_is_named_and_not_shown(tmp_path, settings, says):
+MAIL = {"ALERT_EMAIL": "a@b.example", "SMTP_HOST": "mail.example:25"}
+REFUSED = [
+    ({"SLACK_WEBHOOK_URL": "hooks.slack.example/canary"}, "SLACK_WEBHOOK_URL is not an address"),
+    ({"SLACK_WEBHOOK_URL": "https:///canary"}, "SLACK_WEBHOOK_URL is not an address"),
+    ({"SLACK_WEBHOOK_URL": "https://host:canary/"}, "SLACK_WEBHOOK_URL is not an address"),
+    # Grafana puts variables in place of names in it: $canary is "".
+    ({"SLACK_WEBHOOK_URL": "https://host/$canary"}, "a dollar in it is written %24"),
+    # Grafana: "token must be specified when using the Slack chat API".
+    ({"SLACK_WEBHOOK_URL": "https://slack.com/api/chat.postMessage?canary"}, "Slack's interface for programs"),
+    ({"SLACK_WEBHOOK_URL_WARNING": "http://host/%-canary"}, "SLACK_WEBHOOK_URL_WARNING is not an address"),
+    ({"SLACK_WEBHOOK_URL": SECRET, "SLACK_MENTION": "@canary"}, "SLACK_MENTION is not as Slack writes it"),
+    ({"SLACK_WEBHOOK_URL": SECRET, "SLACK_MENTION": "<@canary>\n<@canary>"}, "SLACK_MENTION is not as Slack"),
+    ({"SLACK_CHANNEL_CRITICAL": "{{canary}}"}, "SLACK_CHANNEL_CRITICAL is not a channel as Slack writes it"),
+    # A number to Grafana, which reads no number there.
+    ({"SLACK_CHANNEL_WARNING": "911"}, "SLACK_CHANNEL_WARNING is not a channel as Slack writes it"),
+    ({"AGENTGAUGE_ROOT_URL": "https://canary}}{{"}, "AGENTGAUGE_ROOT_URL is not an address"),
+    ({"AGENTGAUGE_ALERTMANAGER_URL": "canary:9093"}, "AGENTGAUGE_ALERTMANAGER_URL is not an address"),
+    ({"ALERT_WEBHOOK_URL": "http://[::1/canary"}, "ALERT_WEBHOOK_URL is not an address"),
+    ({"ALERT_EMAIL": "a@b.example", "SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
+    ({"ALERT_EMAIL": "a@b.example"}, "ALERT_EMAIL is set, so SMTP_HOST has to be a server and its port"),
+    ({"SMTP_HOST": "canary"}, "SMTP_HOST has to be a server and its port"),
+    (MAIL | {"SMTP_HOST": "canary:65536"}, "SMTP_HOST has to be a server and its port"),
+    (MAIL | {"ALERT_EMAIL": "canary"}, "ALERT_EMAIL is not an address of mail"),
+    (MAIL | {"ALERT_EMAIL": "a@b.example; canary@b.example"}, "or several with commas between"),
+    (MAIL | {"ALERT_EMAIL": "{{canary}}@b.example"}, "ALERT_EMAIL is not an address of mail"),
+    # Grafana: "invalid email address for SMTP from_address config".
+    (MAIL | {"SMTP_FROM": "canary@localhost"}, "SMTP_FROM is not one address of mail with a dot in its domain"),
+    ({"SMTP_FROM": "canary@localhost"}, "SMTP_FROM is not one address of mail with a dot in its domain"),
+    ({"SMTP_FROM": "Canary <canary@b.example>"}, "SMTP_FROM is not one address of mail"),
+    ({"SMTP_FROM": "canary@10.0.0.1"}, "SMTP_FROM is not one address of mail"),
+    ({"SMTP_PASSWORD": "${canary}"}, r"SMTP_PASSWORD has a \$\{...\} or"),
+    ({"GRAFANA_ADMIN_PASSWORD": "0123456789-%(canary)s"}, "GRAFANA_ADMIN_PASSWORD has a"),
+]
+
+
+@pytest.mark.parametrize("start", [processes.up, compose.up, alerting.write_configuration])
+@pytest.mark.parametrize(("settings", "says"), REFUSED)
+def test_a_setting_that_cannot_be_right_is_named_and_not_shown_before_anything_starts(
+    tmp_path, monkeypatch, start, settings, says
+):
+    # Nothing can be started from here.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = told(tmp_path, **settings)
     with pytest.raises(StackError, match=says) as raised:
-        alerting.write_configuration(told(tmp_path, **settings))
+        start(found)
     assert "canary" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in found.home.iterdir()] == [".env"]
 
 
 def test_links_lead_to_where_people_reach_the_portal(tmp_path):
@@ -300,7 +334,7 @@ def test_mail_says_what_slack_is_told_and_a_webhook_gets_it_as_json(tmp_path, po
     with slack() as receives:
         settings = told(
             tmp_path,
-            ALERT_EMAIL="oncall@agents.example",
+            ALERT_EMAIL="oncall+night@agents.example,root@localhost",
             SMTP_HOST=host,
             SMTP_TLS="off",
             ALERT_WEBHOOK_URL=receives.url,
@@ -314,7 +348,10 @@ def test_mail_says_what_slack_is_told_and_a_webhook_gets_it_as_json(tmp_path, po
             assert receives.message()["alerts"][0]["labels"] == alert
             mail = message_from_bytes(mails.get(timeout=60), policy=policy.default)
     assert mail["Subject"] == "FIRING warning · 33% of calls have no price"
-    assert (mail["To"], mail["From"]) == ("oncall@agents.example", "agentgauge@localhost")
+    assert (mail["To"], mail["From"]) == (
+        "oncall+night@agents.example, root@localhost",
+        "agentgauge@agentgauge.invalid",
+    )
     (text,) = mail.iter_parts() if mail.is_multipart() else [mail]
     assert text.get_content_type() == "text/plain"
     what, value, silence = text.get_content().strip().splitlines()

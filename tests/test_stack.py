@@ -393,6 +393,19 @@ def test_a_part_that_runs_and_cannot_do_its_work_is_not_well_and_says_why(
     assert processes.status(settings) == 0
 
 
+def test_grafana_finds_every_folder_that_it_reads(settings: Settings, small: dict[str, Part]) -> None:
+    # Serves the folder for plugins, and ends where there is none.
+    serve = (
+        "import os, sys, http.server as h; os.chdir(os.environ['GF_PATHS_PLUGINS']); h.test(h.SimpleHTTPRequestHandler"
+    )
+    port = settings.ports["GRAFANA_PORT"]
+    command = (sys.executable, "-c", f"{serve}, port={port}, bind='127.0.0.1')")
+    small["grafana"] = Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/", command=command)
+    assert processes.up(settings) == 0
+    provisioning = Path(parts.environment(settings, list(small.values()))["GF_PATHS_PROVISIONING"])
+    assert all((provisioning / name).is_dir() for name in ("alerting", "dashboards", "datasources", "plugins"))
+
+
 def test_a_part_that_ends_is_named_with_its_last_words_and_everything_is_stopped(
     settings: Settings, small: dict[str, Part], capfd: pytest.CaptureFixture[str]
 ) -> None:

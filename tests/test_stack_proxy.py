@@ -19,15 +19,26 @@ from exporters.stack.debian import program
 from exporters.stack.settings import CHECKOUT
 
 CONFIGURATION = CHECKOUT / "streamlit_portal" / "nginx.conf"
+SESSION = "grafana_session=of-somebody"
 SCRIPT = b"console.log('a line that repeats itself');\n" * 2000
 
 pytestmark = pytest.mark.skipif(program("nginx") is None, reason="needs nginx")
 
 
 class Behind(BaseHTTPRequestHandler):
-    """Says who it is and what it was asked; `.js` is a long script; a websocket echoes one message."""
+    """Says who it is and what it was asked; `.js` is a long script; a websocket echoes one message.
+
+    As Grafana it knows one session, and tells nobody else who they are.
+    """
 
     protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def do_GET(self) -> None:
         if self.headers.get("Upgrade") == "websocket":
@@ -37,6 +48,11 @@ class Behind(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"echo " + self.rfile.readline())
             self.close_connection = True
+            return
+        if self.path == "/grafana/api/user" and SESSION not in (self.headers["Cookie"] or ""):
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         asked = f"{self.server.name} {self.path} {self.headers['Host']}".encode()  # type: ignore[attr-defined]
         body, kind = (SCRIPT, "application/javascript") if self.path.endswith(".js") else (asked, "text/plain")
@@ -59,9 +75,11 @@ class Proxy:
     grafana: ThreadingHTTPServer
     nginx: subprocess.Popen[bytes]
 
-    def get(self, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    def get(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, body, headers)
         answer = connection.getresponse()
         return answer, answer.read()
 
@@ -130,6 +148,63 @@ def test_scripts_are_compressed_for_those_who_can_read_it(proxy: Proxy) -> None:
     plain, body = proxy.get("/static/app.js")
     assert plain.headers["Content-Encoding"] is None
     assert body == SCRIPT
+
+
+# What a Viewer may read in Grafana 12.2, and with it the address of a webhook: authorization.go in
+# pkg/services/ngalert/api, and pkg/registry/apps/alerting/notifications.
+RECEIVERS = (
+    "/grafana/api/v1/provisioning/contact-points",
+    "/grafana/api/v1/provisioning/contact-points/export?format=json",
+    "/grafana/api/alertmanager/grafana/config/api/v1/alerts",
+    "/grafana/api/alertmanager/grafana/config/api/v1/receivers",
+    "/grafana/api/alertmanager/grafana/config/history",
+    "/grafana/api/alertmanager/grafana/api/v2/status",
+    "/grafana/api/convert/api/v1/alerts",
+    "/grafana/apis/notifications.alerting.grafana.app/v0alpha1/namespaces/default/receivers",
+)
+
+
+@pytest.mark.parametrize("path", RECEIVERS)
+def test_where_alerts_go_is_for_who_has_signed_in(proxy: Proxy, path: str) -> None:
+    odd = [
+        path.replace("/api", "//api", 1),
+        path.replace("/api", "/x/../api", 1),
+        path.replace("/api", "%2fapi", 1),
+        path.replace("/ap", "/%61p"),
+        path.upper().replace("/GRAFANA/", "/grafana/", 1),
+    ]
+    for asked in (path, f"{path}/", *odd):
+        for cookie in ("", "grafana_session=made-up"):
+            answer, body = proxy.get(asked, Cookie=cookie)
+            assert answer.status == 401, asked
+            assert b"grafana /" not in body
+    assert proxy.get(path, "POST", b"x")[0].status == 401
+    assert proxy.get(path, Cookie=SESSION)[1] == f"grafana {path} 127.0.0.1:{proxy.port}".encode()
+    assert proxy.get(path, "POST", b"changed", Cookie=SESSION)[1] == b"changed"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/grafana/api/prometheus/grafana/api/v1/rules",
+        "/grafana/api/ruler/grafana/api/v1/rules",
+        "/grafana/api/alertmanager/grafana/api/v2/alerts/groups",
+        "/grafana/api/alertmanager/grafana/api/v2/silences",
+        "/grafana/api/user",
+        "/grafana/alerting/list",
+        "/grafana/api/dashboards/uid/agents-overview",
+    ],
+)
+def test_everybody_sees_what_fires_and_what_would(proxy: Proxy, path: str) -> None:
+    answer, body = proxy.get(path)
+    if path == "/grafana/api/user":
+        assert answer.status == 401  # Grafana's own answer
+    else:
+        assert body == f"grafana {path} 127.0.0.1:{proxy.port}".encode()
+
+
+def test_nobody_asks_the_proxy_itself_who_has_signed_in(proxy: Proxy) -> None:
+    assert proxy.get("/-/signed-in", Cookie=SESSION)[0].status == 404
 
 
 @pytest.mark.parametrize("path", ["/_stcore/stream", "/grafana/api/live/ws"])

@@ -10,7 +10,7 @@ from shlex import quote as quote_shell
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from exporters.stack import alerting, health, ports
+from exporters.stack import addresses, alerting, health, ports
 from exporters.stack.settings import (
     CHECKOUT,
     Settings,
@@ -68,6 +68,7 @@ def is_running(settings: Settings) -> bool:
 
 def up(settings: Settings) -> int:
     """Build, start and wait for every container. Exit code 1 when one does not become well."""
+    addresses.check(settings.env)
     if not is_running(settings):
         doors = {port: title for title, (port, _) in _DOORS.items() if title != "Grafana"}
         ports.require(settings, doors)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.stack import alerting
+from exporters.stack import addresses, alerting
 from exporters.stack.debian import install, program
 from exporters.stack.settings import CHECKOUT, Settings, StackError
 
@@ -148,6 +148,11 @@ def write_prometheus_configuration(settings: Settings, running: list[Part]) -> N
     (home / "targets" / "alertmanager.yml").write_text(target, "utf-8")
 
 
+def make_grafana_folders(settings: Settings) -> None:
+    """Make the folders that Grafana reads and does not make: each that is not there is an error in its log."""
+    (settings.home / "grafana" / "plugins").mkdir(parents=True, exist_ok=True)
+
+
 def _grafana_command() -> tuple[str, ...] | None:
     """Return how the Grafana of this machine is started, or None. 13 has no `grafana-server` any more."""
     found = program("grafana") or program("grafana-server")
@@ -194,11 +199,11 @@ def _alert_environment(settings: Settings) -> Mapping[str, str]:
         "SLACK_CHANNEL_CRITICAL": env.get("SLACK_CHANNEL_CRITICAL", ""),
         "SLACK_CHANNEL_WARNING": env.get("SLACK_CHANNEL_WARNING", ""),
         "SLACK_MENTION": env.get("SLACK_MENTION", ""),
-        "ALERT_EMAIL": env.get("ALERT_EMAIL") or "nobody@localhost",
+        "ALERT_EMAIL": env.get("ALERT_EMAIL") or addresses.NOBODY,
         "ALERT_WEBHOOK_URL": env.get("ALERT_WEBHOOK_URL") or nowhere,
         "GF_SMTP_ENABLED": str(bool(env.get("SMTP_HOST"))).lower(),
         "GF_SMTP_HOST": env.get("SMTP_HOST", ""),
         "GF_SMTP_USER": env.get("SMTP_USER", ""),
         "GF_SMTP_PASSWORD": env.get("SMTP_PASSWORD", ""),
-        "GF_SMTP_FROM_ADDRESS": env.get("SMTP_FROM") or "agentgauge@localhost",
+        "GF_SMTP_FROM_ADDRESS": env.get("SMTP_FROM") or addresses.SENDER,
     }

@@ -10,9 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exporters.stack import alerting, health, past, ports
+from exporters.stack import addresses, alerting, health, past, ports
 from exporters.stack.debian import install
-from exporters.stack.parts import Part, environment, parts, write_prometheus_configuration
+from exporters.stack.parts import (
+    Part,
+    environment,
+    make_grafana_folders,
+    parts,
+    write_prometheus_configuration,
+)
 from exporters.stack.settings import CHECKOUT, Settings, StackError, remember, write_private
 
 # sun_path of a Unix socket holds 108 bytes, with the closing zero.
@@ -31,6 +37,7 @@ def up(settings: Settings) -> int:
     if is_running(settings):
         print("Agentgauge already runs. To change a setting: make down, then make up.")
         return status(settings)
+    addresses.check(settings.env)
     running = parts(settings)
     # Whoever is to be told needs somebody who tells.
     if settings.notify and not _tells(running) and install(["prometheus-alertmanager"]):
@@ -38,9 +45,7 @@ def up(settings: Settings) -> int:
     needed = {part.port: part.title for part in running if part.port}
     ports.require(settings, needed)
     env = environment(settings, running)
-    write_prometheus_configuration(settings, running)
-    if any(part.name == "alertmanager" for part in running):
-        alerting.write_configuration(settings)
+    _write_files(settings, running)
     past.write(settings, env)
     write_configuration(settings, running)
     # Again: writing the past takes its time.
@@ -131,6 +136,16 @@ def drill(settings: Settings) -> int:
     alerting.drill(settings)
     print(f"A drill, critical and warning, is told in half a minute: {told}. Some minutes later the critical one ends.")
     return 0
+
+
+def _write_files(settings: Settings, running: Sequence[Part]) -> None:
+    """Lay out what the parts start from."""
+    names = {part.name for part in running}
+    write_prometheus_configuration(settings, list(running))
+    if "alertmanager" in names:
+        alerting.write_configuration(settings)
+    if "grafana" in names:
+        make_grafana_folders(settings)
 
 
 def _tells(running: Sequence[Part]) -> bool:
