@@ -1,6 +1,7 @@
 # make          check: lint, types, and that generated files are fresh
 # make up       start everything and say where; make status, make logs, make down; make drill tries how alerts are told
 # make test     everything that can fail; installs Debian's packages where it may
+# make promtool the promtool of the Prometheus that ships, so that the tests try the rules with it too; needs Go
 # make build    write the generated files: rules, dashboards, reference, runbooks
 # make bench    the figures of docs/benchmarks.md; make screenshots, the README's pictures
 #
@@ -15,7 +16,7 @@ BUILDERS := exporters.catalogue.build prometheus.build grafana.build
 PROGRAMS := prometheus prometheus-alertmanager chromium nginx strace postgres
 
 .DEFAULT_GOAL := check
-.PHONY: check build test up down status logs drill bench screenshots
+.PHONY: check build test promtool up down status logs drill bench screenshots
 
 check: .venv/test.stamp
 	$(PY) -m ruff check
@@ -31,6 +32,10 @@ build: .venv/test.stamp
 test: .venv/test.stamp
 	$(PY) -m exporters.stack.debian $(PROGRAMS)
 	$(PY) -m pytest --numprocesses=4 --dist=loadscope --no-loadscope-reorder --durations=10 $(ARGS)
+
+# Some minutes for the first time; it stays in the user's cache.
+promtool: .venv/test.stamp
+	@$(PY) -m tests.promtools
 
 up: .venv/up.stamp
 	@$(PY) -m exporters.stack up

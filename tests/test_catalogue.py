@@ -139,6 +139,26 @@ def test_a_faulty_signal_is_named(signal, fault):
 
 
 @pytest.mark.parametrize(
+    ("factor", "fault"),
+    [
+        # One number, whoever the runs are of.
+        ("* on () group_left () max(agentgauge_series{$where})", []),
+        (
+            "* on (gen_ai_agent_name) max(agentgauge_series{$where}) by (gen_ai_agent_name)",
+            ["failed: agentgauge_series has no label gen_ai_agent_name to group by"],
+        ),
+        (
+            "* on () group_left () max(agentgauge_series{$where}) + on (gen_ai_agent_name) agentgauge_series{$where}",
+            ["failed: agentgauge_series has no label gen_ai_agent_name to group by"],
+        ),
+    ],
+)
+def test_a_series_is_asked_for_the_labels_of_a_grouping_unless_it_is_aggregated_whole(factor, fault):
+    runs = "sum by (gen_ai_agent_name) (rate(agentgauge_runs_total{$where}[$window]))"
+    assert faults([], [replace(RATIO, expr=f"{runs} {factor}", limits=())]) == fault
+
+
+@pytest.mark.parametrize(
     ("metric", "fault"),
     [
         (replace(COUNTER, name="a_calls_total"), "a_calls_total: a counter's family is named without _total"),

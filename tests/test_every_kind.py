@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Playwright, expect, sync_playwright
 from whole_stack import Stack, has_data, launched, stack, until
 
+from exporters.catalogue.alerts import alerts
 from exporters.catalogue.signals import SIGNALS
 from exporters.stack.debian import program
 from streamlit_portal.scope import RANGES, Scope
@@ -42,6 +43,15 @@ def test_every_source_is_up_and_read_and_none_has_failed(running: Stack) -> None
         until(lambda name=name, wanted=wanted: by_source(name) == wanted, f"{name} of every kind is {value}")  # type: ignore[misc]
     assert set(by_source("sum by (source) (agentgauge_source_errors_total)").values()) == {0.0}
     assert not has_data(running.prometheus.instant("agentgauge_bad_records_total > 0", time.time()))
+
+
+def test_every_source_has_just_been_read_whether_or_not_it_brought_anything(running: Stack) -> None:
+    def ages() -> dict[str, float]:
+        return running.prometheus.by("source", alert.value, time.time())
+
+    [alert] = [alert for alert in alerts(SIGNALS.values()) if alert.name == "SourceLastSuccessAge"]
+    # Seconds between two looks, and those until Prometheus scrapes.
+    until(lambda: ages().keys() == KINDS and max(ages().values()) < 60, "every source has just been read")
 
 
 def test_what_happens_in_each_is_counted(running: Stack) -> None:

@@ -37,7 +37,13 @@ TARGETS: list[tuple[str, Json]] = [
 ]
 # Prometheus' own labels and series, and those of prometheus_client about the process.
 LABELS = {name: {*labels, "le"} for name, labels in labels_by_series().items()} | {
-    name: {"job", "instance"} for name in ("up", "process_resident_memory_bytes", "process_cpu_seconds_total")
+    name: {"job", "instance"}
+    for name in (
+        "up",
+        "process_resident_memory_bytes",
+        "process_cpu_seconds_total",
+        "process_start_time_seconds",
+    )
 }
 # What the typed model adds where nothing is written; all of it is what Grafana assumes too, but for `placement`,
 # which the model's author made a constant.

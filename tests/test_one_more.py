@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from promtools import with_every_promtool
 
 from exporters.catalogue.generated import ROOT
 from exporters.catalogue.model import panel_id
@@ -86,11 +87,12 @@ def test_it_has_a_panel(built):
     assert {"color": "orange", "value": 0.25} in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
 
 
-def test_it_has_an_alert_of_prometheus_whose_scenario_holds(built):
+@with_every_promtool
+def test_it_has_an_alert_of_prometheus_whose_scenario_holds(built, tool):
     [group] = yaml.safe_load((built / "prometheus/rules/agentgauge.alerts.yml").read_text())["groups"]
     assert ALERT in [rule["alert"] for rule in group["rules"]]
     done = subprocess.run(
-        ["promtool", "test", "rules", "prometheus/tests/prompts.yml"],
+        [tool, "test", "rules", "prometheus/tests/prompts.yml"],
         cwd=built, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from promtools import with_every_promtool
 
 from exporters.catalogue.alerts import alerts
 from exporters.catalogue.signals import SIGNALS
@@ -87,7 +88,7 @@ ASKED = {
     "a run that is stuck or loops": {"RunStuckShareByAgent", "RunGrowthByAgent", "OpenRuns"},
     "a tool that fails": {"ToolErrorRatioByTool"},
     "scores that drop": {"ScoreDrop"},
-    "a source": {"SourceUp", "SourceLagBySource", "BadRecordsByReason", "ReconcileDrift"},
+    "a source": {"SourceUp", "SourceLastSuccessAge", "SourceLagBySource", "BadRecordsByReason", "ReconcileDrift"},
     "calls without a price": {"UnpricedShare"},
     "too many series": {"SeriesUsed", "LabelOverflow"},
     "no traffic where there was some": {"RunsAgainstUsual", "TrafficAgainstUsual"},
@@ -125,8 +126,9 @@ def cut(document: Json, group: Json, at: int, names: list[str]) -> Json:
     }
 
 
+@with_every_promtool
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_an_alert_is_quiet_when_its_data_vanish_unless_silence_is_the_failure(path, tmp_path):
+def test_an_alert_is_quiet_when_its_data_vanish_unless_silence_is_the_failure(path, tool, tmp_path):
     document = yaml.safe_load(path.read_text())
     files = [(path.parent / name).resolve() for name in document["rule_files"]]
     done: set[str] = set()
@@ -141,6 +143,6 @@ def test_an_alert_is_quiet_when_its_data_vanish_unless_silence_is_the_failure(pa
         return
     scenarios = tmp_path / path.name
     scenarios.write_text(yaml.safe_dump({**document, "rule_files": [str(file) for file in files], "tests": cuts}))
-    run = subprocess.run(["promtool", "test", "rules", scenarios], capture_output=True, text=True, check=False)
+    run = subprocess.run([tool, "test", "rules", scenarios], capture_output=True, text=True, check=False)
     output = run.stdout + run.stderr
     assert set(re.findall(r"alertname:\s*(\w+)", output)) == SILENCE & done, output

@@ -392,6 +392,21 @@ def test_a_source_that_breaks_is_told_and_the_others_go_on_and_it_comes_back(tmp
         until(lambda: exporter.value("agentgauge_tool_calls_total", **ok) == 4, "and what comes then")
 
 
+def test_a_source_in_which_nothing_is_new_is_read_all_the_same_and_says_when(tmp_path):
+    append(tmp_path / "traces", tool(1))
+    with serving(tmp_path / "state", url_of(tmp_path / "traces"), "otlp://127.0.0.1:0") as exporter:
+        exporter.await_ready()
+
+        def last_success(source: str) -> float:
+            return exporter.value("agentgauge_source_last_success_timestamp_seconds", source=source) or 0.0
+
+        before = {source: last_success(source) for source in ("createagents", "otlp")}
+        assert min(before.values()) > time.time() - 60
+        for source, then in before.items():
+            until(lambda source=source, then=then: last_success(source) > then, f"{source} is read again")  # type: ignore[misc]
+        assert exporter.value("agentgauge_records_total", source="otlp") is None
+
+
 def test_a_backlog_that_is_being_read_is_told_and_none_of_it_shown(tmp_path):
     folder = tmp_path / "traces"
     folder.mkdir()

@@ -41,17 +41,29 @@ class Cause:
     of: tuple[str, ...] = ()
 
 
-_SILENT = ("ExporterUp", "SourceUp", "StateUp")
+# A source that is not read, because that fails, or neither fails nor ends.
+_UNREAD = ("SourceUp", "SourceLastSuccessAge")
+_SILENT = ("ExporterUp", *_UNREAD, "StateUp")
 _OBJECTIVE = ("gen_ai_agent_name", "objective")
 CAUSES = (
+    # What hangs may fail in the end, and what failed has not been read for long: the first of both is told.
+    Cause(alerts=("SourceLastSuccessAge",), explains=("SourceUp",), of=("source",)),
+    Cause(alerts=("SourceUp",), explains=("SourceLastSuccessAge",), of=("source",)),
     Cause(
-        alerts=("SourceUp",),
-        explains=("SourceLagBySource", "RateLimitUsed", "BadRecordsByReason", "ReconcileDrift", "OpenRuns"),
+        alerts=_UNREAD,
+        explains=(
+            "SourceLagBySource",
+            "RateLimitUsed",
+            "BadRecordsByReason",
+            "ReconcileDrift",
+            "OpenRuns",
+            "TrafficAgainstUsual",
+        ),
         of=("source",),
     ),
     # Where nothing is counted any more, whoever is missed has no label that says why.
     Cause(alerts=_SILENT, explains=("RunsAgainstUsual", "BudgetStale")),
-    Cause(alerts=("StateUp",), explains=("SourceLagBySource", "TrafficAgainstUsual")),
+    Cause(alerts=("StateUp",), explains=("SourceLastSuccessAge", "SourceLagBySource", "TrafficAgainstUsual")),
     # Of what says the same of an objective, the fastest.
     Cause(alerts=("BurnRate1h",), explains=("BurnRate6h",), of=_OBJECTIVE),
     Cause(alerts=("BurnRate1h", "BurnRate6h"), explains=("BurnRate1d",), of=_OBJECTIVE),

@@ -13,6 +13,7 @@ FOREIGN = {
     "up": ("job", "instance"),
     "process_resident_memory_bytes": ("job", "instance"),
     "process_cpu_seconds_total": ("job", "instance"),
+    "process_start_time_seconds": ("job", "instance"),
 }
 # Labels besides LABELS, each of one family about the reading of a store.
 _OWN_LABELS = {"bound", "budget", "kind", "label", "le", "objective", "period", "side", "state", "version"}
@@ -25,6 +26,8 @@ _NEW_LABEL = re.compile(r'"([^"]*)", "[^"]*", "[^"]*", "[^"]*"\)')
 _COUNTED = re.compile(r'count_values\s*\("([^"]*)"')
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SELECTOR = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^{}]*)\}")
+# An aggregate of a series without a grouping, before it or behind it: it keeps no label, and so asks for none.
+_WHOLE = re.compile(r"\b(?:sum|min|max|avg|count)\s*\(\s*[a-zA-Z_:][\w:]*(?:\{[^{}]*\})?\s*\)(?!\s*(?:by|without)\b)")
 _MATCHER = re.compile(r"([a-zA-Z_]\w*)\s*(?:=~|!~|!=|=)")
 _WORDS = {"and", "or", "unless", "bool", "offset"}
 _RECORD = re.compile(r"([a-z_]*):([a-z][a-z0-9_]*):((?:[a-z0-9]+_)*rate5m)")
@@ -36,9 +39,13 @@ _LONGEST_HEADLINE, _LONGEST_FIRST = 45, 120
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """What a signal's PromQL names, read without evaluating it."""
+    """What a signal's PromQL names, read without evaluating it.
+
+    `parted` are the series whose labels a grouping may ask for: not those that are aggregated whole.
+    """
 
     series: frozenset[str]
+    parted: frozenset[str]
     selectors: tuple[tuple[str, str], ...]
     grouped: frozenset[str]
     kept: frozenset[str]
@@ -48,15 +55,20 @@ class Query:
     def of(cls, expr: str) -> "Query":
         """Read an expression with its blanks unfilled."""
         bare = _STRING.sub('""', expr)
-        named = _GROUPING.sub("", _DURATION.sub("", _BRACES.sub("", bare)))
         return cls(
-            series=frozenset(name for name in _NAME.findall(_without_functions(named)) if name not in _WORDS),
+            series=_series(bare),
+            parted=_series(_WHOLE.sub("", bare)),
             selectors=tuple(_SELECTOR.findall(bare)),
             # What is ignored in matching need not be on both sides, and what is matched on is not kept.
             grouped=_labels(bare, leaving=("ignoring",)),
             kept=_labels(bare, leaving=("ignoring", "on")),
             made=frozenset([*_NEW_LABEL.findall(expr), *_COUNTED.findall(expr)]),
         )
+
+
+def _series(bare: str) -> frozenset[str]:
+    named = _GROUPING.sub("", _DURATION.sub("", _BRACES.sub("", bare)))
+    return frozenset(name for name in _NAME.findall(_without_functions(named)) if name not in _WORDS)
 
 
 def _labels(bare: str, leaving: tuple[str, ...]) -> frozenset[str]:
@@ -145,7 +157,7 @@ def _query_faults(name: str, query: Query, labels: Mapping[str, tuple[str, ...]]
     for series in sorted(bare & labels.keys()):
         yield f"{name}: {series} is asked for without {{$where}}"
     for label in sorted(query.grouped - query.made):
-        for series in sorted(known):
+        for series in sorted(known.keys() & query.parted):
             if label not in known[series]:
                 yield f"{name}: {series} has no label {label} to group by"
 

@@ -20,7 +20,8 @@ EXPORTER_HEALTH = Dashboard(
             )
         ),
         Row(title="Up", entries=("exporter_up", "source_up", "state_up")),
-        Row(title="Behind", entries=("source_lag_by_source", "source_backlog", "source_backlog_records")),
+        Row(title="Behind", entries=("source_last_success_age", "source_lag_by_source")),
+        Row(title="Backlog", entries=("source_backlog", "source_backlog_records")),
         Row(title="Reading", entries=("records_by_source", "open_runs", "bad_records_by_reason")),
         Row(title="Trust", entries=("reconcile_drift", "invalid_usage_by_reason")),
         Row(title="Speed", entries=("rate_limit_used", "commit_duration")),

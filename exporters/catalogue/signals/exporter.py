@@ -55,6 +55,36 @@ EXPORTER = (
         ),
     ),
     Signal(
+        name="source_last_success_age",
+        title="Time since last read by source",
+        unit="s",
+        # Of a source that was never read, since the exporter runs; of several exporters, that which began last.
+        expr="max by (source) (time() - agentgauge_source_last_success_timestamp_seconds{$where})\n"
+        "or max by (source) (0 * agentgauge_source_up{$where})\n"
+        '+ on () group_left () (time() - max(process_start_time_seconds{job="agentgauge"}))',
+        means="How long ago each store was last read without an error, whether or not there was anything new in it: "
+        "seconds, as long as all is well. Of a store that was never read, how long the exporter has been running.",
+        by=("source",),
+        over="now",
+        better="lower",
+        empty="No exporter answers",
+        limits=(
+            Limit(
+                says="A trace store has not been read for some time.",
+                headline="A store was last read {} ago",
+                dashboard="agents-exporter-health",
+                # A page of a slow service may take some five minutes, whose time-outs are the longest of all. The
+                # hold is for a machine that slept: the time is old at once, and new with the next read.
+                above=600.0,
+                hold="5m",
+                severity="critical",
+                do="Try whether the store answers, from the exporter's machine. A read of it has neither failed nor ended, so the "
+                "exporter's log may say nothing yet. If the store answers, restart the exporter: nothing is lost, it reads on from "
+                "where it was. A clock of either machine that is minutes wrong looks the same.",
+            ),
+        ),
+    ),
+    Signal(
         name="sources_down",
         title="Sources down",
         unit="short",
