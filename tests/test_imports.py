@@ -13,6 +13,7 @@ PACKAGES = ("exporters", "grafana", "prometheus", "streamlit_portal", "traces")
 MAY_IMPORT = {
     "exporters.span": (),
     "exporters.hosts": (),
+    "exporters.headers": (),
     # Messages say which version tells.
     "exporters.catalogue": ("exporters.span", "exporters.__version__"),
     "exporters.sources": ("exporters.span", "exporters.hosts"),
@@ -20,7 +21,7 @@ MAY_IMPORT = {
     "traces": ("exporters.span", "exporters.catalogue"),
     "grafana": ("exporters.catalogue",),
     "prometheus": ("exporters.catalogue",),
-    "streamlit_portal": ("exporters.catalogue", "exporters.hosts"),
+    "streamlit_portal": ("exporters.catalogue", "exporters.hosts", "exporters.headers"),
 }
 # What only one extra installs, and the room that it is installed for.
 ROOM_OF = {
