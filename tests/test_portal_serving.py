@@ -1,4 +1,4 @@
-"""The portal's port: who may ask it, what browsers may load from it, how much goes over the wire, what it withstands."""
+"""The portal's port: who may ask it, what browsers may load from it, what goes over the wire, and what it bounds."""
 
 import gzip
 import http.client
@@ -158,4 +158,3 @@ def test_a_port_that_another_has_is_one_line_and_an_exit_code(tmp_path: Path) ->
     assert "Traceback" not in ended.stderr
     (line,) = ended.stderr.splitlines()
     assert port in line
-

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import stat
 import subprocess
@@ -197,8 +198,11 @@ def test_a_taken_port_is_named_with_who_needs_it_and_who_has_it(settings: Settin
 
 
 @pytest.mark.skipif(debian.program("prometheus") is None, reason="needs prometheus")
-def test_make_up_with_a_taken_port_says_one_line_and_starts_nothing(told: dict[str, str], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", int(told["PROMETHEUS_PORT"]))):
+@pytest.mark.parametrize("port", ["PROMETHEUS_PORT", "PROMETHEUS_BACKEND_PORT"])
+def test_make_up_with_a_taken_port_says_one_line_and_starts_nothing(
+    told: dict[str, str], tmp_path: Path, port: str
+) -> None:
+    with socket.create_server(("127.0.0.1", int(told[port]))):
         ended = subprocess.run(
             [sys.executable, "-m", "exporters.stack", "up"],
             cwd=CHECKOUT,
@@ -211,8 +215,8 @@ def test_make_up_with_a_taken_port_says_one_line_and_starts_nothing(told: dict[s
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
-    assert f"Port {told['PROMETHEUS_PORT']} is taken by " in ended.stderr
-    assert "Prometheus needs it" in ended.stderr
+    assert f"Port {told[port]} is taken by " in ended.stderr
+    assert f"Prometheus needs it. Stop that, or choose another: make up {port}=" in ended.stderr
     assert not (tmp_path / "home" / "supervisord.pid").exists()
 
 
@@ -260,7 +264,9 @@ def test_supervisor_reads_what_is_written_for_it_even_with_odd_paths(
     [group] = options.process_group_configs
     [program] = group.process_configs
     assert program.name == "odd"
-    assert program.command == """/bin/echo 'a b' 100% ''"'"''"""
+    command = shlex.split(program.command)
+    assert command[-4:] == ["/bin/echo", "a b", "100%", "'"]
+    assert command[-5] == str(settings.home / "environment" / "odd.json")
     assert program.stdout_logfile == "logs/odd.log"  # in the run directory, where the supervisor is started
     assert program.redirect_stderr
     assert program.autostart
@@ -280,9 +286,11 @@ def test_a_home_too_deep_for_a_socket_is_refused(told: dict[str, str], tmp_path:
 def test_every_part_listens_on_this_machine_only_and_no_secret_is_in_a_command(told: dict[str, str]) -> None:
     settings = load({**told, "TRACE_SOURCES": "langfuse+https://user:canary@host"})
     found = {part.name: part for part in parts.parts(settings)}
-    assert sorted(found.keys() - {"grafana", "alertmanager"}) == ["exporter", "portal", "prometheus"]
+    assert sorted(found.keys() - {"grafana", "alertmanager"}) == ["exporter", "guard", "portal", "prometheus"]
     assert f"127.0.0.1:{settings.ports['EXPORTER_PORT']}" in found["exporter"].command
-    assert f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_PORT']}" in found["prometheus"].command
+    behind = settings.ports["PROMETHEUS_BACKEND_PORT"]
+    assert f"--web.listen-address=127.0.0.1:{behind}" in found["prometheus"].command
+    assert f"{settings.ports['PROMETHEUS_PORT']}={behind}" in found["guard"].command
     processes.write_configuration(settings, list(found.values()))
     written = (settings.home / "supervisord.conf").read_text()
     assert "canary" not in written

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exporters.stack import alerting, health, past, ports
+from exporters.stack import access, alerting, environments, health, past, ports
 from exporters.stack.debian import install
-from exporters.stack.parts import Part, environment, parts, write_prometheus_configuration
+from exporters.stack.parts import EXPORTER_NEEDS, Part, environment, parts, write_prometheus_configuration
 from exporters.stack.settings import CHECKOUT, Settings, StackError, remember, write_private
 
 # sun_path of a Unix socket holds 108 bytes, with the closing zero.
@@ -35,19 +35,20 @@ def up(settings: Settings) -> int:
     # Whoever is to be told needs somebody who tells.
     if settings.notify and not _tells(running) and install(["prometheus-alertmanager"]):
         running = parts(settings)
-    needed = {part.port: part.title for part in running if part.port}
+    needed = {name: part.title for part in running for name in (part.port, part.backend) if name}
     ports.require(settings, needed)
-    env = environment(settings, running)
+    env = environment(settings, running) | {access.PASSWORD: access.make(settings)}
     write_prometheus_configuration(settings, running)
     if any(part.name == "alertmanager" for part in running):
         alerting.write_configuration(settings)
-    past.write(settings, env)
+    past.write(settings, environments.select(env, EXPORTER_NEEDS))
     write_configuration(settings, running)
     # Again: writing the past takes its time.
     ports.require(settings, needed)
     remember(settings)
+    environments.write(settings, running, env)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_configuration(settings))]
-    subprocess.run(command, env=env, cwd=settings.home, check=True)
+    subprocess.run(command, env=environments.select(env), cwd=settings.home, check=True)
     _until(lambda: is_running(settings), seconds=15)
     try:
         urls = {part.name: _health(settings, part) for part in running if part.port}
@@ -70,6 +71,7 @@ def up(settings: Settings) -> int:
 def down(settings: Settings) -> int:
     """Stop every part and wait until they are gone; data stay."""
     if not is_running(settings):
+        environments.remove(settings)
         print("Agentgauge does not run.")
         return 0
     pid = int(_control(settings, "pid").stdout)
@@ -77,6 +79,7 @@ def down(settings: Settings) -> int:
     if not _until(lambda: not _lives(pid), seconds=_STOP_SECONDS + 10):
         print(f"The supervisor (pid {pid}) does not end.", file=sys.stderr)
         return 1
+    environments.remove(settings)
     print(f"Agentgauge is stopped. Its data stay in {settings.home}.")
     return 0
 
@@ -91,7 +94,7 @@ def status(settings: Settings) -> int:
     for part in (part for part in parts(settings) if part.name in states):
         well = states[part.name] == "RUNNING" and (not part.port or health.is_well(_health(settings, part)))
         all_well &= well
-        where = settings.url(part.port) if part.port else str(settings.demo)
+        where = settings.url(part.port) if part.port else part.place
         print(f"  {part.title:<12} {'well' if well else states[part.name].lower():<9} {where}")
     if "grafana" not in states:
         print("  Grafana      none      not installed here; the portal draws the same panels itself")
@@ -181,8 +184,9 @@ def _supervisor(settings: Settings, socket: Path) -> dict[str, dict[str, str]]:
 
 
 def _program(settings: Settings, part: Part) -> dict[str, str]:
+    launch = (sys.executable, "-m", "exporters.stack.launch", str(environments.file(settings, part)))
     return {
-        "command": _escape(shlex.join(part.command)),
+        "command": _escape(shlex.join((*launch, *part.command))),
         "directory": _escape(str(CHECKOUT)),
         "autorestart": "true",
         "startretries": "1",
