@@ -16,8 +16,8 @@ from exporters.headers import BROWSERS, AnswerHeaders
 from exporters.hosts import HostGuard, hosts_of
 from streamlit_portal.settings import Settings, origin
 
-# The portal's name in Docker Compose.
-_SERVICE = "portal"
+# What the portal and the proxy before it are called in Docker Compose.
+_SERVICES = ("portal", "proxy")
 # A page of the portal takes one for as long as it is open, and six more while it loads.
 _CONNECTIONS = 512
 _HEAD_BYTES = 64 << 10
@@ -48,7 +48,7 @@ def application(chosen: Settings) -> st.App:
         Path(__file__).with_name("app.py"),
         middleware=[
             Middleware(AnswerHeaders, headers={**BROWSERS, "Content-Security-Policy": policy(chosen)}),
-            Middleware(HostGuard, hosts=hosts_of(_SERVICE)),
+            Middleware(HostGuard, hosts=hosts_of(*_SERVICES)),
             # Streamlit leaves its scripts as they are, for a proxy to compress. As a process there is none.
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5),
         ],

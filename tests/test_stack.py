@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from supervisor.options import ServerOptions
 
-from exporters.stack import debian, health, parts, ports, processes
+from exporters.stack import debian, environments, health, parts, ports, processes
 from exporters.stack.parts import Part
 from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load, read_env, recall, remember
 
@@ -296,6 +296,44 @@ def test_every_part_listens_on_this_machine_only_and_no_secret_is_in_a_command(t
     assert "canary" not in written
     assert not any(secret in written for secret in read_env(settings.env_file).values())
     assert parts.environment(settings, list(found.values()))["TRACE_SOURCES"] == "langfuse+https://user:canary@host"
+
+
+@pytest.fixture
+def with_grafana(told: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A machine on which a Grafana is installed."""
+    (tmp_path / "grafana" / "bin").mkdir(parents=True)
+    (tmp_path / "grafana" / "conf").mkdir()
+    (tmp_path / "grafana" / "conf" / "defaults.ini").touch()
+    program = tmp_path / "grafana" / "bin" / "grafana"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    return told
+
+
+def test_grafana_gets_what_its_files_name_and_its_own_secrets(with_grafana: dict[str, str]) -> None:
+    secrets = {"LANGFUSE_SECRET_KEY": "canary", "PGPASSWORD": "canary", "AGENTGAUGE_OTLP_TOKEN": "canary"}
+    settings = load(
+        {**with_grafana, **secrets, "SLACK_WEBHOOK_URL": "https://slack.example/x", "SMTP_PASSWORD": "post"}
+    )
+    running = parts.parts(settings)
+    environment = parts.environment(settings, running)
+    (grafana,) = [part for part in running if part.name == "grafana"]
+    assert "alertmanager" not in {part.name for part in running}
+    has = environments.select(environment, grafana.needs)
+    files = [*(CHECKOUT / "grafana" / "provisioning").rglob("*.y*ml"), CHECKOUT / "grafana" / "grafana.ini"]
+    named = {name for file in files for name in re.findall(r"\$\{?([A-Z][A-Z_]{3,})\b", file.read_text())}
+    assert {"PROMETHEUS_URL", "SLACK_WEBHOOK_URL_CRITICAL"} <= named
+    # Filled in by Grafana itself.
+    assert named - has.keys() <= {"NONCE", "ROOT_PATH"}
+    assert {name for name in environment if name.startswith("GF_")} <= has.keys()
+    assert (has["GF_SMTP_PASSWORD"], len(has["GF_SECURITY_ADMIN_PASSWORD"])) == ("post", 43)
+    assert "canary" not in has.values()
+    # By another name it answers nothing that a page could read.
+    assert (has["GF_SERVER_DOMAIN"], has["GF_SERVER_ENFORCE_DOMAIN"]) == ("127.0.0.1", "true")
+    for part in running:
+        others = environments.select(environment, part.needs)
+        assert (settings.env["GRAFANA_ADMIN_PASSWORD"] in others.values()) == (part is grafana), part.name
 
 
 # Up and down, with parts that are small

@@ -224,7 +224,7 @@ async def serve(backends: Mapping[int, int], password: str) -> None:
 
 
 def _listening(port: int) -> socket.socket:
-    # With its protocol said, or asyncio leaves Nagle's algorithm on, and each answer waits 40 ms for an acknowledgement.
+    # With its protocol named, or asyncio leaves Nagle's algorithm on, and an answer waits 40 ms to be acknowledged.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

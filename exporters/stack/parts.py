@@ -193,7 +193,11 @@ def prometheus(name: str) -> str:
 
 
 def write_prometheus_configuration(settings: Settings, running: list[Part]) -> None:
-    """Lay out the directory that Prometheus starts from: links to the shipped files, and targets of its own."""
+    """Lay out the directory that Prometheus starts from: links to the shipped files, and targets of its own.
+
+    Itself and Alertmanager it reaches through the guard, which adds the password, so that the files are the same as in
+    Docker Compose.
+    """
     home = settings.home / "prometheus"
     (home / "targets").mkdir(parents=True, exist_ok=True)
     for name in ("prometheus.yml", "rules"):

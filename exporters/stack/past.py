@@ -60,6 +60,7 @@ def record(data: Path, *, url: str, seconds: float) -> None:
         prometheus("prometheus"),
         f"--config.file={os.devnull}",
         f"--storage.tsdb.path={data}",
+        # Without a password, which promtool could only be told in its command line: what is in there was made up.
         f"--web.listen-address={url.removeprefix('http://')}",
         *PROMETHEUS_FLAGS,
     ]
