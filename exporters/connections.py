@@ -21,8 +21,9 @@ _HEAD_BYTES = 64 << 10
 class _Connection(HttpToolsProtocol):
     """As uvicorn's, with a bound for the heads of requests, which the parser lacks, and a close that lingers."""
 
-    def __init__(self, **made_with: Any) -> None:
+    def __init__(self, busy: float, **made_with: Any) -> None:
         super().__init__(**made_with)
+        self._busy = busy
         # Of a head that is coming in, so many bytes; of a body nothing is counted here.
         self._head: int | None = None
         # When it was made, or its last request began or was answered; and when the last unwanted byte came.
@@ -83,7 +84,7 @@ class _Connection(HttpToolsProtocol):
         """Whether it has had its time."""
         if self.lingers:
             return now > min(self.heard + QUIET_SECONDS, self.since + LINGER_SECONDS)
-        return now > self.since + (IDLE_SECONDS if self.waits else BUSY_SECONDS)
+        return now > self.since + (IDLE_SECONDS if self.waits else self._busy)
 
 
 class _Transport:
@@ -117,8 +118,10 @@ class Connections:
     """Makes uvicorn's connections, `most` at once; one that lingers, or else the one that has sent no request for
     longest, makes room for a new one."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, busy: float | None = None) -> None:
+        """`busy` is how many seconds a request may take in all, BUSY_SECONDS if it is not said."""
         self._most = most
+        self._busy = BUSY_SECONDS if busy is None else busy
         self._held: set[Any] = set()
 
     def make(self, **made_with: Any) -> asyncio.Protocol:
@@ -129,7 +132,7 @@ class Connections:
             if not idle:
                 return _Refused()
             self._drop(min(idle, key=lambda connection: (not connection.lingers, connection.since)))
-        return _Connection(**made_with)
+        return _Connection(self._busy, **made_with)
 
     async def sweep(self) -> None:
         """Close what has had its time; to be called every second."""

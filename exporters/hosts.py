@@ -26,6 +26,8 @@ log = logging.getLogger("agentgauge")
 # RFC 6761, section 6.3: localhost and all below it are this machine.
 _LOOPBACK = "localhost"
 _BESIDES_NAMES = re.compile(r"[\s,]+")
+# What nginx lists too: streamlit_portal/proxy.sh.
+_NAME = re.compile(r"(\*\.)?([a-z0-9_-]+\.)*[a-z0-9_-]+|[0-9a-f:]+")
 
 
 class HostError(Exception):
@@ -36,8 +38,11 @@ class Hosts:
     """The names that this service is asked by, besides IP addresses and localhost."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
-        """Take host names; a port after one is ignored, `*.example.com` is every name below example.com."""
-        self._names = {_name_of(name) for name in names if name}
+        """Take host names; a port after one is ignored, `*.example.com` is every name below example.com.
+
+        What cannot be a name is passed over.
+        """
+        self._names = {name for name in map(_name_of, names) if _NAME.fullmatch(name)}
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Raise HostError for a Host that is not ours, or an Origin that is another site's.
@@ -45,9 +50,10 @@ class Hosts:
         `headers` have lower-case names. A browser always sends Host; a client that sends none is no browser.
         A page of another port of the same machine is no other site here: whoever runs a server on it may ask anyway.
         """
-        host = _name_of(headers.get("host", ""))
-        if host and not self._is_ours(host):
-            raise HostError(f"The host {host!r} is not known here; if it is this service's, add it to {VARIABLE}.")
+        asked = headers.get("host", "")
+        host = _name_of(asked)
+        if asked and not self._is_ours(host):
+            raise HostError(f"The host {asked!r} is not known here; if it is this service's, add it to {VARIABLE}.")
         origin = headers.get("origin")
         if origin is None:
             return

@@ -1,13 +1,14 @@
 """Grafana: whether it answers, and the addresses of its panels and boards."""
 
 import time
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin
 
 import requests
 import streamlit as st
 
 from exporters.catalogue.model import Signal
 from streamlit_portal.scope import Scope
+from streamlit_portal.settings import origin
 
 TIMEOUT = 1.0
 
@@ -24,12 +25,6 @@ def _healthy(internal: str, beat: int) -> bool:
         return requests.get(f"{internal}/api/health", timeout=TIMEOUT).status_code == 200
     except requests.RequestException:
         return False
-
-
-def origin(page: str | None) -> str:
-    """Return scheme, host and port of the address the browser shows, empty if it did not say."""
-    parts = urlsplit(page or "")
-    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else ""
 
 
 def panel(base: str, board: str, signal: Signal, scope: Scope) -> str:

@@ -45,6 +45,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def origin(page: str | None) -> str:
+    """Return scheme, host and port of an address, empty where it has none or is a path."""
+    parts = urlsplit(page or "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.scheme in ("http", "https") else ""
+
+
 def _address(name: str, value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:

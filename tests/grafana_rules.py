@@ -107,6 +107,8 @@ TEXTS: dict[Setting, Callable[[str], bool]] = {
     ("paths", "plugins"): _is_path,
     ("paths", "provisioning"): _is_path,
     ("server", "http_addr"): _is_ip,
+    # pkg/middleware/validate_host.go: the host of a request, without its port.
+    ("server", "domain"): lambda text: bool(re.fullmatch(r"[A-Za-z0-9.-]+", text)),
     # pkg/setting/setting.go, parseAppUrlAndSubUrl.
     ("server", "root_url"): lambda text: is_address(text) and text.endswith("/"),
     ("security", "admin_password"): bool,

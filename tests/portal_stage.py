@@ -244,19 +244,20 @@ class Grafana:
 
 
 @contextlib.contextmanager
-def portal(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
-    """Run `python -m streamlit_portal` with these settings and yield its address."""
+def portal(folder: Path, settings: Mapping[str, str], *options: str) -> Iterator[str]:
+    """Run `python -m streamlit_portal` with these settings and options, and yield its address."""
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("STREAMLIT_", "GRAFANA_", "PROMETHEUS_"))}
     with (folder / f"portal-{port}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit_portal", "--port", str(port)],
+            [sys.executable, "-m", "streamlit_portal", "--port", str(port), *options],
             env={**environment, "HOME": str(folder), **settings},
             stdout=log,
             stderr=log,
         )
         try:
-            until(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), "the portal is healthy")
+            under = f"/{options[1]}" if "--base-path" in options else ""
+            until(lambda: answers(f"http://127.0.0.1:{port}{under}/_stcore/health"), "the portal is healthy")
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()

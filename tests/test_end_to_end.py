@@ -443,7 +443,7 @@ def test_make_status_says_that_all_is_well(running: Stack) -> None:
     said = running.make("status")
     assert said.returncode == 0
     assert re.findall(r"^ +(\w+) +well ", said.stdout, re.MULTILINE) == [
-        *("Portal", "Prometheus", "Alertmanager", "Exporter", "Demo")
+        *("Portal", "Prometheus", "Alertmanager", "Exporter", "Guard", "Demo")
     ]
     assert "\nAlerts: nobody is told of them: set SLACK_WEBHOOK_URL in .env" in said.stdout
 
@@ -457,7 +457,7 @@ def test_make_logs_shows_what_every_part_says_until_it_is_interrupted(running: S
         for line in following.stdout:
             if match := re.fullmatch(r"==> .*/(\w+)\.log <==", line.strip()):
                 heads.add(match[1])
-            if heads == {"portal", "prometheus", "alertmanager", "exporter", "demo", "supervisor"}:
+            if heads == {"portal", "prometheus", "alertmanager", "exporter", "guard", "demo", "supervisor"}:
                 break
         os.killpg(following.pid, signal.SIGINT)
         following.stdout.read()

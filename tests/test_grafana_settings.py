@@ -156,7 +156,7 @@ def test_home_is_a_dashboard_that_is_there(handed: dict[str, str]) -> None:
         (("auth.anonymous", "org_role"), "Reader"),
         (("unified_alerting", "evaluation_timeout"), "30"),
         # Nobody has looked it up.
-        (("server", "domain"), "localhost"),
+        (("server", "cdn_url"), "https://cdn.example"),
     ],
 )
 def test_a_setting_that_grafana_would_refuse_or_pass_over_is_a_fault(setting: rules.Setting, value: str) -> None:

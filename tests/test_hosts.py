@@ -23,7 +23,7 @@ def test_addresses_localhost_and_listed_names_are_let_in(host):
     [
         "evil.example", "evil.example:9464", "127.0.0.1.evil.example", "localhost.evil.example", "notlocalhost",
         "exporter.evil.example", "corp.example", "xcorp.example", "agents.example.com.evil.example", "1.2.3.4.5",
-        "[evil]", "user@127.0.0.1", "127.0.0.1 evil.example",
+        "[evil]", "user@127.0.0.1", "127.0.0.1 evil.example", ".", ":9464", "[]",
     ],
 )  # fmt: skip
 def test_any_other_name_is_refused_with_its_mend(host):
@@ -54,6 +54,13 @@ def test_pages_of_the_same_host_and_of_listed_ones_may_ask(host, origin):
 def test_pages_of_other_sites_are_refused_those_at_an_address_too(host, origin):
     with pytest.raises(HostError, match="may not ask here"):
         OURS.check({"host": host, "origin": origin})
+
+
+def test_what_is_no_name_names_nobody():
+    hosts = Hosts([".", "", "*", "*.", "a..b", "x;y", "evil.example/", "*.*", "~.*"])
+    for host in (".", "a..b", "*", "evil.example", "x", "*.*", "~.*"):
+        with pytest.raises(HostError):
+            hosts.check({"host": host})
 
 
 def test_names_come_from_the_service_and_from_the_environment():

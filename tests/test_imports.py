@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "exporters.span": (),
     "exporters.hosts": (),
     "exporters.connections": (),
+    "exporters.headers": (),
     # Messages say which version tells.
     "exporters.catalogue": ("exporters.span", "exporters.__version__"),
     "exporters.sources": ("exporters.span", "exporters.hosts", "exporters.connections"),
@@ -21,17 +22,19 @@ MAY_IMPORT = {
     "traces": ("exporters.span", "exporters.catalogue"),
     "grafana": ("exporters.catalogue",),
     "prometheus": ("exporters.catalogue",),
-    "streamlit_portal": ("exporters.catalogue", "exporters.hosts"),
+    "streamlit_portal": ("exporters.catalogue", "exporters.hosts", "exporters.headers"),
 }
-# What only one extra installs, and the room that it is installed for.
-ROOM_OF = {
-    "sqlalchemy": "exporters.sources.llm_metrics",
-    "psycopg": "exporters.sources.llm_metrics",
-    "grafanalib": "grafana.panels",
-    "httpx": "exporters.sources.langfuse",
-    "streamlit": "streamlit_portal",
-    "altair": "streamlit_portal",
-    "requests": "streamlit_portal",
+# What only extras install, and the rooms that it is installed for.
+ROOMS_OF = {
+    "sqlalchemy": ("exporters.sources.llm_metrics",),
+    "psycopg": ("exporters.sources.llm_metrics",),
+    "grafanalib": ("grafana.panels",),
+    "httpx": ("exporters.sources.langfuse", "exporters.stack"),
+    "bcrypt": ("exporters.stack",),
+    "supervisor": ("exporters.stack",),
+    "streamlit": ("streamlit_portal",),
+    "altair": ("streamlit_portal",),
+    "requests": ("streamlit_portal",),
 }
 
 
@@ -72,8 +75,8 @@ def strays(module: str, source: str) -> list[str]:
             wrong.append(name)
         if room == "exporters.catalogue" and not ours and name.split(".")[0] not in sys.stdlib_module_names:
             wrong.append(name)
-        only = ROOM_OF.get(name.split(".")[0])
-        if only and not is_in(module, only):
+        rooms = ROOMS_OF.get(name.split(".")[0])
+        if rooms and not any(is_in(module, one) for one in rooms):
             wrong.append(name)
     return wrong
 

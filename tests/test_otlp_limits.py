@@ -205,11 +205,9 @@ def test_when_there_are_too_many_the_one_that_waited_longest_makes_room(monkeypa
         assert not any(closed(one) for one in busy)
 
 
-def test_a_request_that_is_under_way_too_long_is_cut(
-    waiting: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_that_is_under_way_too_long_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "BUSY_SECONDS", 0.5)
-    with socket.create_connection(("127.0.0.1", waiting[1]), timeout=10) as client:
+    with receiving() as (_, port), socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(head(100))
         until(lambda: closed(client), "the connection is closed", 10)
 

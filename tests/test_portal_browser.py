@@ -183,6 +183,25 @@ def test_no_data_is_a_sentence_and_not_a_zero(drawing: str, open_page: Open) -> 
     assert value(page, SIGNALS["budget_least_left"].title) == "None set"
 
 
+@pytest.mark.parametrize("tab", [overview.TAB, *SHAPES], ids=lambda tab: tab.title)
+def test_a_page_needs_nothing_that_its_policy_forbids(tab: Tab, drawing: str, framing: str, open_page: Open) -> None:
+    for portal_ in (drawing, framing):
+        page = open_page("about:blank")
+        said: list[str] = []
+        page.on("console", lambda message, said=said: said.append(message.text))
+        answer = page.goto(f"{portal_}/{tab.path}")
+        assert answer is not None
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        settled(page, tab)
+        if portal_ == framing:
+            for frame in page.locator("iframe").all():
+                expect(frame.content_frame.get_by_text("panel of Grafana")).to_be_visible()
+        # That is how it would be said.
+        with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
+            page.evaluate("fetch('http://127.0.0.1:9/').catch(() => 0)")
+        assert [text for text in said if "Content Security Policy" in text and "http://127.0.0.1:9/" not in text] == []
+
+
 def test_the_page_asks_nobody_but_the_portal(drawing: str, browser: Browser) -> None:
     page = browser.new_page()
     asked: list[str] = []

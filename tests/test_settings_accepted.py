@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from compose_file import FILE
+from compose_file import FILE, interpolate
 from whole_stack import free_ports, until
 
-from exporters.stack import alerting, parts
+from exporters.stack import access, alerting, parts
 from exporters.stack.debian import program
 from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load
 
@@ -29,14 +29,14 @@ def loaded(home: Path, **more: str) -> Settings:
     return load({"AGENTGAUGE_HOME": str(home), "TRACE_SOURCES": "createagents:///nowhere", **ports, **more})
 
 
-def becomes_ready(command: Sequence[str], url: str, log: Path) -> None:
+def becomes_ready(command: Sequence[str], url: str, log: Path, password: str = "") -> None:
     """Start a program, wait until it says that it is ready, and stop it; fail with its own words if it ends before."""
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
 
         def is_ready() -> bool:
             assert process.poll() is None, log.read_text()
             with contextlib.suppress(requests.ConnectionError):
-                return requests.get(f"{url}/-/ready", timeout=5).ok
+                return requests.get(f"{url}/-/ready", auth=(access.USER, password), timeout=5).ok
             return False
 
         try:
@@ -68,7 +68,7 @@ def test_prometheus_accepts_its_file_as_it_is_mounted_and_as_it_is_laid_out_for_
 def test_prometheus_starts_with_the_flags_of_the_container(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     ours = {"/etc/prometheus/": f"{CHECKOUT}/prometheus/", "=/prometheus": f"={tmp_path / 'data'}"}
-    flags = list(SERVICES["prometheus"]["command"])
+    flags = [interpolate(flag, {}) for flag in SERVICES["prometheus"]["command"]]
     for there, here in ours.items():
         assert any(there in flag for flag in flags)
         flags = [flag.replace(there, here) for flag in flags]
@@ -82,7 +82,8 @@ def test_prometheus_starts_with_the_flags_of_a_process(tmp_path: Path) -> None:
     running = parts.parts(settings)
     parts.write_prometheus_configuration(settings, running)
     (command,) = [part.command for part in running if part.name == "prometheus"]
-    becomes_ready(command, settings.url("PROMETHEUS_PORT"), tmp_path / "log")
+    password = access.make(settings)
+    becomes_ready(command, settings.url("PROMETHEUS_BACKEND_PORT"), tmp_path / "log", password)
 
 
 @pytest.mark.skipif(program("promtool") is None, reason="needs promtool")
@@ -153,7 +154,8 @@ def test_alertmanager_starts_with_the_flags_of_a_process(tmp_path: Path, url: st
     alerting.write_configuration(settings)
     command = alerting.command(settings)
     assert command
-    becomes_ready(command, settings.url("ALERTMANAGER_PORT"), tmp_path / "log")
+    password = access.make(settings)
+    becomes_ready(command, settings.url("ALERTMANAGER_BACKEND_PORT"), tmp_path / "log", password)
 
 
 # Each is read by Go's net/url, in Grafana as in Alertmanager.
@@ -227,8 +229,13 @@ def test_a_mail_server_that_alertmanager_refuses_is_refused_before(tmp_path: Pat
 
 
 @pytest.mark.skipif(program("nginx") is None, reason="needs nginx")
-def test_nginx_accepts_the_file_that_is_mounted() -> None:
-    done = checked(program("nginx") or "", "-t", "-c", CHECKOUT / "streamlit_portal" / "nginx.conf")
+def test_nginx_accepts_the_file_that_is_mounted(tmp_path: Path) -> None:
+    text = (CHECKOUT / "streamlit_portal" / "nginx.conf").read_text()
+    # What proxy.sh writes of AGENTGAUGE_HOSTS before nginx starts.
+    (tmp_path / "hosts.map").write_text("\\\\agents.example 1;\n")
+    configuration = tmp_path / "nginx.conf"
+    configuration.write_text(text.replace("/tmp/", f"{tmp_path}/"))
+    done = checked(program("nginx") or "", "-t", "-c", configuration)
     assert done.returncode == 0, done.stderr
     assert "warn" not in done.stderr
-    assert SERVICES["proxy"]["command"] == ["nginx", "-g", "daemon off;"]
+    assert SERVICES["proxy"]["command"] == ["sh", "/etc/nginx/proxy.sh"]

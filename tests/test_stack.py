@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from serving import until
 from supervisor.options import ServerOptions
 
-from exporters.stack import debian, health, parts, ports, processes
+from exporters.stack import debian, environments, health, parts, ports, processes
 from exporters.stack.parts import Part
 from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load, read_env, recall, remember
 
@@ -234,8 +235,11 @@ def test_a_taken_port_is_named_with_who_needs_it_and_who_has_it(settings: Settin
 
 
 @pytest.mark.skipif(debian.program("prometheus") is None, reason="needs prometheus")
-def test_make_up_with_a_taken_port_says_one_line_and_starts_nothing(told: dict[str, str], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", int(told["PROMETHEUS_PORT"]))):
+@pytest.mark.parametrize("port", ["PROMETHEUS_PORT", "PROMETHEUS_BACKEND_PORT"])
+def test_make_up_with_a_taken_port_says_one_line_and_starts_nothing(
+    told: dict[str, str], tmp_path: Path, port: str
+) -> None:
+    with socket.create_server(("127.0.0.1", int(told[port]))):
         ended = subprocess.run(
             [sys.executable, "-m", "exporters.stack", "up"],
             cwd=CHECKOUT,
@@ -248,8 +252,8 @@ def test_make_up_with_a_taken_port_says_one_line_and_starts_nothing(told: dict[s
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
-    assert f"Port {told['PROMETHEUS_PORT']} is taken by " in ended.stderr
-    assert "Prometheus needs it" in ended.stderr
+    assert f"Port {told[port]} is taken by " in ended.stderr
+    assert f"Prometheus needs it. Stop that, or choose another: make up {port}=" in ended.stderr
     assert not (tmp_path / "home" / "supervisord.pid").exists()
 
 
@@ -297,7 +301,9 @@ def test_supervisor_reads_what_is_written_for_it_even_with_odd_paths(
     [group] = options.process_group_configs
     [program] = group.process_configs
     assert program.name == "odd"
-    assert program.command == """/bin/echo 'a b' 100% ''"'"''"""
+    command = shlex.split(program.command)
+    assert command[-4:] == ["/bin/echo", "a b", "100%", "'"]
+    assert command[-5] == str(settings.home / "environment" / "odd.json")
     assert program.stdout_logfile == "logs/odd.log"  # in the run directory, where the supervisor is started
     assert program.redirect_stderr
     assert program.autostart
@@ -317,14 +323,54 @@ def test_a_home_too_deep_for_a_socket_is_refused(told: dict[str, str], tmp_path:
 def test_every_part_listens_on_this_machine_only_and_no_secret_is_in_a_command(told: dict[str, str]) -> None:
     settings = load({**told, "TRACE_SOURCES": "langfuse+https://user:canary@host"})
     found = {part.name: part for part in parts.parts(settings)}
-    assert sorted(found.keys() - {"grafana", "alertmanager"}) == ["exporter", "portal", "prometheus"]
+    assert sorted(found.keys() - {"grafana", "alertmanager"}) == ["exporter", "guard", "portal", "prometheus"]
     assert f"127.0.0.1:{settings.ports['EXPORTER_PORT']}" in found["exporter"].command
-    assert f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_PORT']}" in found["prometheus"].command
+    behind = settings.ports["PROMETHEUS_BACKEND_PORT"]
+    assert f"--web.listen-address=127.0.0.1:{behind}" in found["prometheus"].command
+    assert f"{settings.ports['PROMETHEUS_PORT']}={behind}" in found["guard"].command
     processes.write_configuration(settings, list(found.values()))
     written = (settings.home / "supervisord.conf").read_text()
     assert "canary" not in written
     assert not any(secret in written for secret in read_env(settings.env_file).values())
     assert parts.environment(settings, list(found.values()))["TRACE_SOURCES"] == "langfuse+https://user:canary@host"
+
+
+@pytest.fixture
+def with_grafana(told: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A machine on which a Grafana is installed."""
+    (tmp_path / "grafana" / "bin").mkdir(parents=True)
+    (tmp_path / "grafana" / "conf").mkdir()
+    (tmp_path / "grafana" / "conf" / "defaults.ini").touch()
+    program = tmp_path / "grafana" / "bin" / "grafana"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    return told
+
+
+def test_grafana_gets_what_its_files_name_and_its_own_secrets(with_grafana: dict[str, str]) -> None:
+    secrets = {"LANGFUSE_SECRET_KEY": "canary", "PGPASSWORD": "canary", "AGENTGAUGE_OTLP_TOKEN": "canary"}
+    settings = load(
+        {**with_grafana, **secrets, "SLACK_WEBHOOK_URL": "https://slack.example/x", "SMTP_PASSWORD": "post"}
+    )
+    running = parts.parts(settings)
+    environment = parts.environment(settings, running)
+    (grafana,) = [part for part in running if part.name == "grafana"]
+    assert "alertmanager" not in {part.name for part in running}
+    has = environments.select(environment, grafana.needs)
+    files = [*(CHECKOUT / "grafana" / "provisioning").rglob("*.y*ml"), CHECKOUT / "grafana" / "grafana.ini"]
+    named = {name for file in files for name in re.findall(r"\$\{?([A-Z][A-Z_]{3,})\b", file.read_text())}
+    assert {"PROMETHEUS_URL", "SLACK_WEBHOOK_URL_CRITICAL"} <= named
+    # Filled in by Grafana itself.
+    assert named - has.keys() <= {"NONCE", "ROOT_PATH"}
+    assert {name for name in environment if name.startswith("GF_")} <= has.keys()
+    assert (has["GF_SMTP_PASSWORD"], len(has["GF_SECURITY_ADMIN_PASSWORD"])) == ("post", 43)
+    assert "canary" not in has.values()
+    # By another name it answers nothing that a page could read.
+    assert (has["GF_SERVER_DOMAIN"], has["GF_SERVER_ENFORCE_DOMAIN"]) == ("127.0.0.1", "true")
+    for part in running:
+        others = environments.select(environment, part.needs)
+        assert (settings.env["GRAFANA_ADMIN_PASSWORD"] in others.values()) == (part is grafana), part.name
 
 
 # Up and down, with parts that are small
@@ -400,7 +446,9 @@ def test_grafana_finds_every_folder_that_it_reads(settings: Settings, small: dic
     )
     port = settings.ports["GRAFANA_PORT"]
     command = (sys.executable, "-c", f"{serve}, port={port}, bind='127.0.0.1')")
-    small["grafana"] = Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/", command=command)
+    small["grafana"] = Part(
+        name="grafana", title="Grafana", port="GRAFANA_PORT", health="/", command=command, needs=("GF_*",)
+    )
     assert processes.up(settings) == 0
     provisioning = Path(parts.environment(settings, list(small.values()))["GF_PATHS_PROVISIONING"])
     assert all((provisioning / name).is_dir() for name in ("alerting", "dashboards", "datasources", "plugins"))

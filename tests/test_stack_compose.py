@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporters.stack import compose
+from exporters.stack import compose, environments, parts
 from exporters.stack.parts import INSTANCE, PROMETHEUS_FLAGS
 from exporters.stack.settings import CHECKOUT, PORTS, Settings, StackError, load
 
@@ -179,6 +179,58 @@ def test_no_secret_stands_in_the_file(name: str) -> None:
             assert passed_on or optional or required, f"{variable} has to come from .env"
 
 
+# Secrets of .env.example, and who is told them. Grafana has names of its own for them.
+TOLD = {
+    "GRAFANA_ADMIN_PASSWORD": {"grafana"},
+    "GRAFANA_SECRET_KEY": {"grafana"},
+    "SMTP_PASSWORD": {"grafana"},
+    "LANGFUSE_PUBLIC_KEY": {"exporter"},
+    "LANGFUSE_SECRET_KEY": {"exporter"},
+    "PGPASSWORD": {"exporter"},
+    "AGENTGAUGE_OTLP_TOKEN": {"exporter"},
+}
+
+
+def told_by_name(variable: str, value: str | None) -> set[str]:
+    """The settings whose values a variable of a container holds; that one is set is no value of it."""
+    return {variable} if value is None else set(re.findall(r"\$\{(\w+)(?!:?\+)[:}]", value))
+
+
+def test_a_container_has_the_secrets_that_it_needs_and_no_other() -> None:
+    assert {name for name in EXAMPLES if re.search("PASSWORD|SECRET|KEY|TOKEN", name)} == TOLD.keys()
+    holders: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        assert "env_file" not in service
+        for variable, value in service.get("environment", {}).items():
+            for setting in told_by_name(variable, value):
+                holders.setdefault(setting, set()).add(name)
+    assert {setting: names for setting, names in holders.items() if setting in TOLD} == TOLD
+    webhooks = [setting for setting in holders if re.search("WEBHOOK_URL", setting)]
+    assert len(webhooks) == 3
+    assert {name for setting in webhooks for name in holders[setting]} == {"grafana"}
+
+
+def test_what_a_container_is_told_its_process_is_told_too(tmp_path: Path) -> None:
+    needs = {part.name: part.needs for part in parts.parts(told(tmp_path, TRACE_SOURCES="createagents:///x"))}
+    for name in ("exporter", "portal"):
+        set_there = dict.fromkeys(SERVICES[name]["environment"], "set")
+        assert environments.select(set_there, needs[name]) == set_there
+    assert {name for name in SERVICES if "AGENTGAUGE_HOSTS" in SERVICES[name].get("environment", {})} == {
+        *("exporter", "portal", "proxy")
+    }
+    assert {name for name in needs if "AGENTGAUGE_HOSTS" in needs[name]} == {"exporter", "portal", "guard"}
+
+
+def test_only_what_checks_who_asks_has_a_port_on_this_machine() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {
+        "exporter": ["127.0.0.1:${EXPORTER_PORT:-9464}:9464"],
+        "proxy": ["127.0.0.1:${PORTAL_PORT:-8501}:8080", "127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"],
+    }
+    listening = re.findall(r"listen (\d+);", (CHECKOUT / "streamlit_portal" / "nginx.conf").read_text())
+    assert sorted(listening) == sorted(port.rpartition(":")[2] for port in published["proxy"])
+
+
 def test_every_server_is_asked_how_it_is_and_waited_for() -> None:
     for name in SERVICES.keys() - UNWATCHED:
         built = "build" in SERVICES[name]
@@ -192,7 +244,8 @@ def test_every_server_is_asked_how_it_is_and_waited_for() -> None:
     assert {condition for (_, other), condition in waits.items() if other in UNWATCHED} == {
         "service_completed_successfully"
     }
-    assert waits.keys() >= {("proxy", "portal"), ("proxy", "grafana"), ("grafana", "prometheus")}
+    assert waits.keys() >= {("proxy", name) for name in ("portal", "grafana", "prometheus")}
+    assert ("grafana", "prometheus") in waits
 
 
 def test_the_demo_is_asked_for_and_nothing_else_needs_it() -> None:

@@ -154,8 +154,12 @@ class Stack:
 
     def pid(self, part: str) -> int:
         """The process id of a part, as supervisor knows it."""
+        return int(self.supervisor("pid", part))
+
+    def supervisor(self, *words: str) -> str:
+        """What supervisor answers."""
         control = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self.home / "supervisord.conf")]
-        return int(subprocess.run([*control, "pid", part], capture_output=True, text=True, check=True).stdout)
+        return subprocess.run([*control, *words], capture_output=True, text=True, check=True).stdout
 
     def processes(self) -> dict[int, str]:
         """Every process of this stack with its command line: those that were told its home."""

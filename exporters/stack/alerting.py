@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from exporters.stack import addresses
+from exporters.stack import access, addresses
 from exporters.stack.debian import program
 from exporters.stack.settings import CHECKOUT, Settings, StackError, write_private
 
@@ -62,7 +62,8 @@ def command(settings: Settings) -> tuple[str, ...] | None:
         found,
         f"--config.file={home / 'alertmanager.yml'}",
         f"--storage.path={home / 'data'}",
-        f"--web.listen-address=127.0.0.1:{settings.ports['ALERTMANAGER_PORT']}",
+        f"--web.listen-address=127.0.0.1:{settings.ports['ALERTMANAGER_BACKEND_PORT']}",
+        *access.options(settings),
         f"--web.external-url={external_url(settings)}",
         # Behind a proxy its pages are those of the proxy's address, and here they stand at the root.
         "--web.route-prefix=/",

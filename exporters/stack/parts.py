@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.stack import addresses, alerting
+from exporters.stack import access, addresses, alerting
 from exporters.stack.debian import install, program
 from exporters.stack.settings import CHECKOUT, Settings, StackError
 
@@ -14,6 +14,27 @@ PROMETHEUS_FLAGS = (
     "--storage.tsdb.retention.time=90d",
     "--enable-feature=exemplar-storage",
     "--web.page-title=Agentgauge",
+    # Else any web page may read what it answers. No origin is called so.
+    "--web.cors.origin=none",
+)
+
+# What a part that asks other machines needs to get there.
+_OUTSIDE = tuple(
+    name for scheme in ("HTTP", "HTTPS", "ALL", "NO") for name in (f"{scheme}_PROXY", f"{scheme.lower()}_proxy")
+)
+# A test holds that these are what docker-compose.yml passes to the exporter.
+EXPORTER_NEEDS = (
+    *("TRACE_SOURCES", "LANGFUSE_*", "PG*", "AGENTGAUGE_OTLP_TOKEN", "AGENTGAUGE_HOSTS", "AGENTGAUGE_ZONE"),
+    *("AGENTGAUGE_SERIES_LIMIT", "AGENTGAUGE_PRICES", "AGENTGAUGE_LITELLM_PRICES", "AGENTGAUGE_BUDGETS"),
+    *("AGENTGAUGE_OBJECTIVES", *_OUTSIDE),
+)
+_PORTAL_NEEDS = (
+    *("PROMETHEUS_URL", "GRAFANA_URL", "GRAFANA_INTERNAL_URL", "PORTAL_REFRESH", "PORTAL_PROBE", "STREAMLIT_*"),
+    *("AGENTGAUGE_NOTIFY", "AGENTGAUGE_HOSTS"),
+)
+_GRAFANA_NEEDS = (
+    *("GF_*", "PROMETHEUS_URL", "DASHBOARDS_PATH", "AGENTGAUGE_NOTIFY", "AGENTGAUGE_ROOT_URL"),
+    *("SLACK_*", "ALERT_*", "SMTP_*", "GO*", *_OUTSIDE),
 )
 
 # The exporter's name in Docker Compose. Used as processes too, so that a series keeps its labels when the port changes.
@@ -24,8 +45,10 @@ INSTANCE = "exporter:9464"
 class Part:
     """One process: its command line, the port it needs and the URL that answers 200 when it is well.
 
-    `port` is a name in settings.PORTS; a part without one is well as long as it runs. `status` is the URL that says why
-    a part that runs cannot do its work, where it has one.
+    `port` is a name in settings.PORTS; a part without one is well as long as it runs, and `place` is shown instead.
+    `backend` is a second one, where the part listens itself when the guard has the first. `status` is the URL that says
+    why a part that runs cannot do its work, where it has one. `needs` are the variables of the environment that it gets
+    besides those of every process; a `*` stands for anything.
     """
 
     name: str
@@ -34,6 +57,9 @@ class Part:
     port: str = ""
     health: str = ""
     status: str = ""
+    place: str = ""
+    backend: str = ""
+    needs: tuple[str, ...] = ()
 
 
 def parts(settings: Settings) -> list[Part]:
@@ -51,19 +77,24 @@ def parts(settings: Settings) -> list[Part]:
             port="PORTAL_PORT",
             health="/_stcore/health",
             command=(*python, "streamlit_portal", "--port", str(settings.ports["PORTAL_PORT"])),
+            needs=_PORTAL_NEEDS,
         ),
         Part(
             name="prometheus",
             title="Prometheus",
             port="PROMETHEUS_PORT",
+            backend="PROMETHEUS_BACKEND_PORT",
             health="/-/ready",
             command=(
                 prometheus("prometheus"),
                 f"--config.file={store / 'prometheus.yml'}",
                 f"--storage.tsdb.path={settings.samples}",
-                f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_PORT']}",
+                f"--web.listen-address=127.0.0.1:{settings.ports['PROMETHEUS_BACKEND_PORT']}",
+                f"--web.external-url={settings.url('PROMETHEUS_PORT', '/')}",
+                *access.options(settings),
                 *PROMETHEUS_FLAGS,
             ),
+            needs=("GO*",),
         ),
         Part(
             name="exporter",
@@ -76,20 +107,52 @@ def parts(settings: Settings) -> list[Part]:
                 *("--listen", f"127.0.0.1:{settings.ports['EXPORTER_PORT']}"),
                 *("--state", str(settings.state)),
             ),
+            needs=EXPORTER_NEEDS,
         ),
     ]
     if grafana := _grafana_command():
-        part = Part(name="grafana", title="Grafana", port="GRAFANA_PORT", health="/api/health", command=grafana)
-        found.insert(1, part)
-    elif command := alerting.command(settings):
-        part = Part(
-            name="alertmanager", title="Alertmanager", port="ALERTMANAGER_PORT", health="/-/ready", command=command
+        found.insert(
+            1,
+            Part(
+                name="grafana",
+                title="Grafana",
+                port="GRAFANA_PORT",
+                health="/api/health",
+                command=grafana,
+                needs=_GRAFANA_NEEDS,
+            ),
         )
-        found.insert(2, part)
+    elif command := alerting.command(settings):
+        found.insert(
+            2,
+            Part(
+                name="alertmanager",
+                title="Alertmanager",
+                port="ALERTMANAGER_PORT",
+                backend="ALERTMANAGER_BACKEND_PORT",
+                health="/-/ready",
+                command=command,
+                needs=("GO*", *_OUTSIDE),
+            ),
+        )
+    found.append(_guard(settings, [part for part in found if part.backend]))
     if settings.demo:
         command = (*python, "exporters", "demo", str(settings.demo), *demo_stores(settings))
-        found.append(Part(name="demo", title="Demo", command=command))
+        keys = ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY") if settings.stores else ()
+        found.append(Part(name="demo", title="Demo", place=str(settings.demo), command=command, needs=keys))
     return found
+
+
+def _guard(settings: Settings, behind: list[Part]) -> Part:
+    """Return what listens where people reach the parts behind it, and passes on what is asked from no other site."""
+    pairs = (f"{settings.ports[part.port]}={settings.ports[part.backend]}" for part in behind)
+    return Part(
+        name="guard",
+        title="Guard",
+        place=f"before {' and '.join(part.title for part in behind)}",
+        command=(sys.executable, "-m", "exporters.stack.guard", *pairs),
+        needs=(access.PASSWORD, "AGENTGAUGE_HOSTS"),
+    )
 
 
 def demo_stores(settings: Settings) -> tuple[str, ...]:
@@ -98,9 +161,9 @@ def demo_stores(settings: Settings) -> tuple[str, ...]:
 
 
 def environment(settings: Settings, running: list[Part]) -> dict[str, str]:
-    """Return the environment of every part: what stands in `.env`, then where the others are.
+    """Return what the parts may need: what stands in `.env`, then where the others are.
 
-    One for all, so that no secret stands in a command line or in a generated file.
+    `Part.needs` says what of it each gets.
     """
     names = {part.name for part in running}
     budgets = {"AGENTGAUGE_BUDGETS": str(settings.demo_budgets)} if settings.demo else {}
@@ -132,7 +195,11 @@ def prometheus(name: str) -> str:
 
 
 def write_prometheus_configuration(settings: Settings, running: list[Part]) -> None:
-    """Lay out the directory that Prometheus starts from: links to the shipped files, and targets of its own."""
+    """Lay out the directory that Prometheus starts from: links to the shipped files, and targets of its own.
+
+    Itself and Alertmanager it reaches through the guard, which adds the password, so that the files are the same as in
+    Docker Compose.
+    """
     home = settings.home / "prometheus"
     (home / "targets").mkdir(parents=True, exist_ok=True)
     for name in ("prometheus.yml", "rules"):
@@ -179,6 +246,9 @@ def _grafana_environment(settings: Settings) -> Mapping[str, str]:
         "GF_PATHS_PLUGINS": str(data / "plugins"),
         "GF_PATHS_PROVISIONING": str(provisioning),
         "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        # A name that leads here without being ours is sent to the address below, where its page may read nothing.
+        "GF_SERVER_DOMAIN": "127.0.0.1",
+        "GF_SERVER_ENFORCE_DOMAIN": settings.env.get("GF_SERVER_ENFORCE_DOMAIN") or "true",
         "GF_SERVER_HTTP_PORT": str(settings.ports["GRAFANA_PORT"]),
         "GF_SERVER_ROOT_URL": settings.url("GRAFANA_PORT", "/"),
         "GF_SECURITY_ADMIN_PASSWORD": settings.secret("GRAFANA_ADMIN_PASSWORD"),

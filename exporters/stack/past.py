@@ -45,7 +45,7 @@ def write(settings: Settings, env: Mapping[str, str]) -> None:
         # A receiver has no past, and the demo's Langfuse keeps none.
         past = (folder_url(settings.demo), *(database_urls(settings.demo) if settings.stores else ()))
         _run(settings, env, [*agentgauge, "backfill", "--into", str(draft), *labels, *past])
-        record(draft, url=settings.url("PROMETHEUS_PORT"), seconds=seconds_of(settings.history))
+        record(draft, url=settings.url("PROMETHEUS_BACKEND_PORT"), seconds=seconds_of(settings.history))
         draft.rename(data)
 
 
@@ -60,6 +60,7 @@ def record(data: Path, *, url: str, seconds: float) -> None:
         prometheus("prometheus"),
         f"--config.file={os.devnull}",
         f"--storage.tsdb.path={data}",
+        # Without a password, which promtool could only be told in its command line: what is in there was made up.
         f"--web.listen-address={url.removeprefix('http://')}",
         *PROMETHEUS_FLAGS,
     ]

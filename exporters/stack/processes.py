@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exporters.stack import addresses, alerting, health, past, ports
+from exporters.stack import access, addresses, alerting, environments, health, past, ports
 from exporters.stack.debian import install
 from exporters.stack.parts import (
+    EXPORTER_NEEDS,
     Part,
     environment,
     make_grafana_folders,
@@ -42,17 +43,18 @@ def up(settings: Settings) -> int:
     # Whoever is to be told needs somebody who tells.
     if settings.notify and not _tells(running) and install(["prometheus-alertmanager"]):
         running = parts(settings)
-    needed = {part.port: part.title for part in running if part.port}
+    needed = {name: part.title for part in running for name in (part.port, part.backend) if name}
     ports.require(settings, needed)
-    env = environment(settings, running)
+    env = environment(settings, running) | {access.PASSWORD: access.make(settings)}
     _write_files(settings, running)
-    past.write(settings, env)
+    past.write(settings, environments.select(env, EXPORTER_NEEDS))
     write_configuration(settings, running)
     # Again: writing the past takes its time.
     ports.require(settings, needed)
     remember(settings)
+    environments.write(settings, running, env)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_configuration(settings))]
-    subprocess.run(command, env=env, cwd=settings.home, check=True)
+    subprocess.run(command, env=environments.select(env), cwd=settings.home, check=True)
     _until(lambda: is_running(settings), seconds=15)
     try:
         urls = {part.name: _health(settings, part) for part in running if part.port}
@@ -75,6 +77,7 @@ def up(settings: Settings) -> int:
 def down(settings: Settings) -> int:
     """Stop every part and wait until they are gone; data stay."""
     if not is_running(settings):
+        environments.remove(settings)
         print("Agentgauge does not run.")
         return 0
     pid = int(_control(settings, "pid").stdout)
@@ -82,6 +85,7 @@ def down(settings: Settings) -> int:
     if not _until(lambda: not _lives(pid), seconds=_STOP_SECONDS + 10):
         print(f"The supervisor (pid {pid}) does not end.", file=sys.stderr)
         return 1
+    environments.remove(settings)
     print(f"Agentgauge is stopped. Its data stay in {settings.home}.")
     return 0
 
@@ -97,7 +101,7 @@ def status(settings: Settings) -> int:
         well = states[part.name] == "RUNNING" and (not part.port or health.is_well(_health(settings, part)))
         why = health.trouble(settings.url(part.port, part.status)) if well and part.status else ""
         all_well &= well and not why
-        where = settings.url(part.port) if part.port else str(settings.demo)
+        where = settings.url(part.port) if part.port else part.place
         print(f"  {part.title:<12} {_in_a_word(states[part.name], well=well, why=why):<9} {where}")
         if why:
             print(f"  {'':<12} {why}")
@@ -204,8 +208,9 @@ def _supervisor(settings: Settings, socket: Path) -> dict[str, dict[str, str]]:
 
 
 def _program(settings: Settings, part: Part) -> dict[str, str]:
+    launch = (sys.executable, "-m", "exporters.stack.launch", str(environments.file(settings, part)))
     return {
-        "command": _escape(shlex.join(part.command)),
+        "command": _escape(shlex.join((*launch, *part.command))),
         "directory": _escape(str(CHECKOUT)),
         "autorestart": "true",
         "startretries": "1",

@@ -18,6 +18,9 @@ PORTS = {
     "ALERTMANAGER_PORT": 9093,
     "GRAFANA_PORT": 3000,
     "PORTAL_PORT": 8501,
+    # Where Prometheus and Alertmanager listen themselves, as processes; people and parts reach them through the guard.
+    "PROMETHEUS_BACKEND_PORT": 19090,
+    "ALERTMANAGER_BACKEND_PORT": 19093,
 }
 # Taken by the demo of every kind of store only.
 DEMO_PORTS = {"DEMO_OTLP_PORT": 4318, "DEMO_LANGFUSE_PORT": 4319}
