@@ -1,7 +1,8 @@
 """What Grafana accepts as a setting, for tests where there is no Grafana: a fact for each that we make.
 
 Paths in comments are those of grafana/grafana at v12.2.0, and of the grafana/alerting that it is built with. In
-docker-compose.yml is 12.4, whose sources could not be read here.
+docker-compose.yml is 12.4, whose sources could not be read here. That a sender without a dot, a numeric channel,
+the chat API without a token and a broken address of Slack each end a start was seen in a real 12.2.0.
 """
 
 import configparser
