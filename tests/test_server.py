@@ -12,12 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from createagents_lines import line
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 from serving import OPENMETRICS, Serving, serving, until, url_of
+
+from exporters.server import listen
+from exporters.sources.otlp.opening import bind
 
 OK = {"status": "success"}
 CANARY = "canary-4b1d-do-not-tell"
@@ -178,6 +182,15 @@ def test_two_hundred_idle_connections_do_not_stop_a_scrape(exporter):
             stack.enter_context(closing(exporter.connect()))
         answered_within_a_second(exporter)
     answered_within_a_second(exporter)
+
+
+@pytest.mark.parametrize(
+    "bind", [lambda: listen("127.0.0.1:0"), lambda: bind(urlsplit("otlp://127.0.0.1:0"))], ids=["page", "otlp"]
+)
+def test_a_connection_does_not_wait_for_its_first_piece_to_be_acknowledged(bind):
+    """With Nagle's algorithm every answer on a connection that stays open took 44 ms."""
+    with bind() as bound, socket.create_connection(bound.getsockname()), bound.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_more_half_sent_requests_than_a_process_may_have_descriptors_do_not_stop_a_scrape(exporter):
