@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy import text
 
 from exporters.runs import Runs
 from exporters.sources import SourceError, open_source
-from exporters.sources.llm_metrics import layout, reader
+from exporters.sources.llm_metrics import questions, reader
 from exporters.sources.llm_metrics.generations import Page, translate, unit_of
 from exporters.sources.llm_metrics.postgresql import Database as Postgresql
 from exporters.sources.llm_metrics.postgresql import place_of
@@ -53,6 +54,8 @@ class Reading:
         self.repeated = 0
         self.read = 0
         self.bad: dict[str, int] = {}
+        # What the reading itself had to give up.
+        self.unread: Counter[str] = Counter()
 
     @staticmethod
     def _connect(store: Store) -> Callable[[], Any]:
@@ -74,6 +77,7 @@ class Reading:
                 self.read += found.records
                 self.bad |= found.bad
             self.cursor |= batch.cursor
+            self.unread.update(batch.bad)
             more = batch.more
         return [span.span_id for span in self.counted[before:]]
 
@@ -141,7 +145,6 @@ def reading(store: Store, clock: Clock) -> Iterator[Reading]:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "BATCH_ROWS", 3)
     monkeypatch.setattr(reader, "BATCH_ROWS", 3)
     monkeypatch.setattr(Sqlite, "page_rows", 3)
     monkeypatch.setattr(Postgresql, "page_rows", 3)
@@ -409,7 +412,7 @@ def test_pitfall_11_a_log_that_cannot_be_read_is_told_with_the_remedy(tmp_path: 
     (alone / "llm.db").write_bytes(store.path.read_bytes())
     (alone / "llm.db-wal").mkdir()
     store.path = alone / "llm.db"
-    with pytest.raises(SourceError, match="mount it whole"):
+    with pytest.raises(SourceError, match="mount the folder whole"):
         Reading(store, clock).on()
     store.close()
 
@@ -528,7 +531,7 @@ def test_a_file_in_the_place_of_another_is_read_from_its_beginning(tmp_path: Pat
     assert reading.on() == ["h"]
     reading.rows.close()
     store.path.unlink()
-    with pytest.raises(SourceError, match="gone"):
+    with pytest.raises(SourceError, match="No such file"):
         reading.on()
 
 
@@ -640,7 +643,7 @@ def once(url: str, **environment: str) -> subprocess.CompletedProcess[str]:
     ("url", "said"),
     [
         ("llm-metrics://", "names no file"),
-        ("llm-metrics:///nowhere/llm.db", "is not there"),
+        ("llm-metrics:///nowhere/llm.db", "No such file or directory; check the path, or start llm_metrics"),
         ("llm-metrics:///tmp", "is not a file"),
         ("llm-metrics:///dev/null?latency=h", "is not a file"),
         ("llm-metrics:///etc/passwd?latency=h", "should be one of ms, s, auto"),
@@ -757,7 +760,7 @@ EIGHT = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"]
 def test_traces_that_stand_in_the_order_of_the_calls_are_read_beside_them(
     tmp_path: Path, clock: Clock, small_pages: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "_TRACES", 2)
+    monkeypatch.setattr(questions, "_TRACES", 2)
     store = OnSqlite(tmp_path / "store.db", "b")
     put = put_backlog(store, EIGHT, EIGHT)
     # Sixteen calls, three a page; whether it is a backlog the first page tells.
@@ -778,7 +781,7 @@ def test_a_page_with_a_trace_that_is_not_there_is_asked_for_with_its_traces(
 def test_traces_in_another_order_than_the_calls_are_looked_up(
     tmp_path: Path, clock: Clock, small_pages: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "_TRACES", 1)
+    monkeypatch.setattr(questions, "_TRACES", 1)
     store = OnSqlite(tmp_path / "store.db", "b")
     names = [f"t{number}" for number in range(16)]
     put = put_backlog(store, names[::-1], names, each=1)
@@ -786,12 +789,15 @@ def test_traces_in_another_order_than_the_calls_are_looked_up(
     store.close()
 
 
-def test_traces_that_are_a_view_are_looked_up(tmp_path: Path, clock: Clock, small_pages: None) -> None:
+def test_traces_without_numbers_of_their_own_are_looked_up(tmp_path: Path, clock: Clock, small_pages: None) -> None:
     store = OnSqlite(tmp_path / "store.db", "b")
     put = put_backlog(store, EIGHT, EIGHT)
     with sqlite3.connect(store.path) as db:
-        db.execute("ALTER TABLE traces RENAME TO kept")
-        db.execute("CREATE VIEW traces AS SELECT * FROM kept")
+        columns = "id TEXT PRIMARY KEY, name TEXT, trace_metadata TEXT, created_at TEXT"
+        db.execute(f"CREATE TABLE kept ({columns}) WITHOUT ROWID")
+        db.execute("INSERT INTO kept SELECT id, name, trace_metadata, created_at FROM traces")
+        db.execute("DROP TABLE traces")
+        db.execute("ALTER TABLE kept RENAME TO traces")
     assert agents_of_pages(store, clock) == ([False] * 6, put)
     store.close()
 

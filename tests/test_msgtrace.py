@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from msgtrace_store import CHAT, START, Store
 from settling_stage import SETTLES, Stage
 
-from exporters.sources import Source, Sums, open_source
+from exporters.sources import Source, SourceError, Sums, open_source
+from exporters.sources.msgtrace.sums import sums_of
 from exporters.sources.msgtrace.translation import translate
 from exporters.span import ERROR_TYPES, Span
 
@@ -330,11 +331,6 @@ def test_what_is_odd_beside_what_is_needed_costs_no_call(fields: dict[str, Any])
     assert (found.bad, [span.time for span in found.spans]) == ({}, [START + 1.0])
 
 
-def test_ids_that_are_no_text_stay_apart() -> None:
-    found = translate([row(span_id=b"\xff"), row(span_id=b"\xfe"), row(span_id=7)])
-    assert [span.span_id for span in found.spans] == ["\\xff", "\\xfe", "7"]
-
-
 CELLS = st.one_of(
     st.none(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.binary(max_size=20),
     st.sampled_from([b"", b"ERROR", b"s", b"{}", b"[]", b"[" * 5000, START * 10**9, b'{"exception":[', b"Tool Usage"]),
@@ -356,6 +352,21 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
+
+
+@settings(max_examples=200)
+@for_all(said=st.dictionaries(NAMES | st.text(max_size=5), JSON, max_size=8))
+def test_attributes_say_the_same_beside_a_prompt_that_is_long(said: dict[str, Any]) -> None:
+    short = translate([row(attributes=json.dumps(said).encode())])
+    long = translate([row(attributes=json.dumps({"gen_ai.prompt": "x" * 70_000, **said, "a": [[]]}).encode())])
+    assert (long.bad, long.spans) == (short.bad, short.spans)
+
+
+def test_ids_that_are_no_text_stay_apart() -> None:
+    found = translate([row(span_id=b"\xff"), row(span_id=b"\xfe"), row(span_id=7)])
+    assert [span.span_id for span in found.spans] == ["\\xff", "\\xfe", "7"]
+
+
 OBJECTS = st.dictionaries(NAMES | st.text(max_size=5), JSON, max_size=8).map(lambda found: json.dumps(found).encode())
 EVENTS = st.lists(
     st.fixed_dictionaries({"name": st.sampled_from(["exception", "gen_ai.evaluation.result"]), "attributes": JSON}),
@@ -433,6 +444,51 @@ def test_the_stores_own_sums_leave_out_what_is_no_number_and_no_dollar(store: St
     store.span("broken", '{"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 1')
     store.span("text", {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": "7"})
     assert source.sums(START, START + 10.0) == Sums(calls=2, input_tokens=107, output_tokens=50, cost=None)
+
+
+def chat(**said: Any) -> str:
+    return json.dumps({"gen_ai.operation.name": "chat", **said})
+
+
+def test_the_stores_own_sums_are_not_failed_by_attributes_of_any_kind(store: Store, source: Source) -> None:
+    assert source.sums is not None
+    many = {"gen_ai.usage.input_tokens": 9223372036854775807}
+    store.span("one past 64 bits", chat(**many))
+    store.span("another, so that their sum is", chat(**many))
+    store.span("infinite", '{"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 1e999}')
+    store.span("nested", chat(x=0)[:-2] + "[" * 1_100 + "]" * 1_100 + "}")
+    store.span("an object for a number", chat(**{"gen_ai.usage.input_tokens": {"a": [1]}}))
+    store.span("long", chat(**{"gen_ai.prompt": "x" * 1_000_000, "gen_ai.usage.input_tokens": 5}))
+    wide = "".join(f', "a{number}": 0' for number in range(1_000_000))
+    store.span("wide", chat(**{"gen_ai.usage.input_tokens": 7})[:-1] + wide + "}")
+    # What SQLite does not read as JSON is no call to it.
+    store.span("deep", "[" * 100_000 + "]" * 100_000)
+    store.span("broken", '{"gen_ai.operation.name": "chat", "x": NaN}')
+    store.span("bytes", b"\xff\x00")
+    store.span("nothing", "")
+    store.execute("UPDATE spans SET attributes = 7 WHERE span_id = 'nothing'")
+    store.span("usual")
+    assert source.sums(START, START + 10.0) == Sums(calls=8, input_tokens=112, output_tokens=50, cost=0.375)
+
+
+@pytest.mark.parametrize("column", ["attributes", "name", "trace_id", "parent_span_id", "end_time"])
+def test_the_stores_own_sums_leave_out_a_row_that_is_too_long(store: Store, source: Source, column: str) -> None:
+    assert source.sums is not None
+    store.span("before")
+    store.span("long", parent="wrapper")
+    store.span("beside it", parent="wrapper")
+    store.span("wrapper")
+    store.span("alone", {**CHAT, **AGENT}, trace="u")
+    store.execute(f"UPDATE spans SET {column} = 'x' || hex(zeroblob(9000000)) WHERE span_id = 'long'")
+    # A call, one in a wrapper, and the usage of a run of which nothing else is there.
+    assert source.sums(START, START + 10.0) == Sums(calls=2, input_tokens=300, output_tokens=150, cost=1.125)
+
+
+def test_the_stores_own_sums_of_a_slow_file_are_given_up(store: Store) -> None:
+    store.span("s")
+    with pytest.raises(SourceError, match=r"msgtrace\.db: its sums took longer than 0 s; copy it to a faster disk"):
+        sums_of(store.path, seconds=0.0)(START, START + 10.0)
+    assert sums_of(store.path)(START, START + 10.0).calls == 1
 
 
 @settings(max_examples=40, deadline=None)

@@ -19,9 +19,10 @@ from msgtrace_store import CHAT, SCHEMA, START, Store, given
 
 from exporters.sources import SourceError, open_source
 from exporters.sources.msgtrace import place
-from exporters.sources.msgtrace.database import BUSY_SECONDS, LONGEST_VALUE, Database
+from exporters.sources.msgtrace.database import connect
 from exporters.sources.msgtrace.rows import PAGE_BYTES, PAGE_ROWS, Rows
 from exporters.sources.msgtrace.translation import translate
+from exporters.sources.sqlite import BUSY_SECONDS, LONGEST_VALUE
 
 
 @pytest.fixture
@@ -352,7 +353,7 @@ def test_every_row_that_a_poll_could_see_is_given(
 
 
 def test_a_write_through_our_connection_is_refused(store: Store) -> None:
-    database = Database(store.path)
+    database = connect(store.path)
     for statement in (
         "DELETE FROM spans",
         "CREATE TABLE mine (x)",

@@ -1,12 +1,12 @@
 """llm_metrics: the calls of a Langfuse project as rows of a database, SQLite or PostgreSQL, in two layouts."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 from exporters.sources import Options, Source, SourceError, Translated, seconds_of
 from exporters.sources.llm_metrics.generations import translate
+from exporters.sources.sqlite import file_of, look
 
 if TYPE_CHECKING:
     from exporters.sources.llm_metrics.reader import Connect
@@ -18,16 +18,8 @@ _UNITS = {"ms": 1000.0, "s": 1.0, "auto": None}
 def open_file(url: SplitResult, options: Options) -> Source:
     """Open `llm-metrics:///path/llm_metrics.db`. Raises SourceError."""
     options.only(url, "latency", "lookback", "settle")
-    path = unquote(url.netloc + url.path)
-    if not path:
-        raise SourceError(f"{url.scheme}: names no file; write it after the slashes, as in {url.scheme}:///var/llm.db")
-    try:
-        file = Path(path[1:] if path.startswith("/~") else path).expanduser().absolute()
-        if not file.is_file():
-            there = "is not a file" if file.exists() else "is not there"
-            raise SourceError(f"{url.scheme}: {file} {there}; name the database file")
-    except (RuntimeError, ValueError, OSError) as error:  # no such user, a NUL, a folder that may not be entered
-        raise SourceError(f"{url.scheme}: {path!r}: {error}; check the path") from None
+    file = file_of(url)
+    look(file, "llm_metrics")
     sqlite = _library("sqlite")
     return _source(options, lambda: sqlite.Database(file))
 

@@ -1,6 +1,7 @@
 """The names that a row bears: of the model and its provider, and of the agent, by whichever convention."""
 
 import re
+import warnings
 from ast import literal_eval
 from typing import Any
 
@@ -38,6 +39,10 @@ def model_of(said: str | None) -> tuple[str, str]:
     before, slash, rest = named.partition("/")
     provider = _BEFORE_SLASH.get(before, "") if slash else ""
     return (provider, rest) if provider and rest else ("", named)
+
+
+# Of what is read as Python, the parser would tell on standard error whatever seems odd to it in metadata.
+warnings.filterwarnings("ignore", category=SyntaxWarning, module="<unknown>")
 
 
 class _Named(msgspec.Struct):

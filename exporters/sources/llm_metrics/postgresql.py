@@ -11,28 +11,44 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Double,
+    Float,
+    Integer,
+    Numeric,
     Select,
     String,
     Table,
     Text,
+    and_,
     bindparam,
+    case,
     cast,
     collate,
     create_engine,
     func,
     inspect,
+    literal,
+    literal_column,
     select,
     text,
 )
 from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from exporters.sources import SourceError
-from exporters.sources.llm_metrics.layout import BATCH_ROWS, after_time
+from exporters.sources.llm_metrics.dialect import BATCH_ROWS
+from exporters.sources.llm_metrics.questions import after_time, time_key
+from exporters.sources.records import LONGEST
+from exporters.sources.sqlite import QUESTION_SECONDS
 
 _SETTINGS = (
-    "-c default_transaction_read_only=on -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+    "-c default_transaction_read_only=on -c statement_timeout={milliseconds} -c idle_in_transaction_session_timeout=60s"
     " -c timezone=UTC -c datestyle=ISO"
 )
+# Kinds of tables whose rows bear the transaction that wrote them: plain, partitioned and materialized ones. The rows of
+# a view bear none, and those of a table elsewhere one of elsewhere.
+_TELLING = ("r", "p", "m")
+_KIND = "SELECT relkind FROM pg_class WHERE oid = to_regclass('generations')"
+# A number past the largest of a float would fail its page.
+_LARGEST: ColumnElement[Any] = literal_column("1e300")
 _INSTANT = "YYYY-MM-DD HH24:MI:SS.US"
 _WRAPPED = 2**31  # transactions, past which an age is no age
 
@@ -76,14 +92,16 @@ class Database:
     """One connection to a server, and the words that PostgreSQL understands.
 
     Rows are followed by their time and id. What was written late or again is known by its `xmin`,
-    the transaction that wrote it, of a look's snapshot or after it.
+    the transaction that wrote it, of a look's snapshot or after it; in a view, whose rows have none, by a thorough
+    look. A server breaks off a question that lasts longer than `seconds`, as one to a view without end does.
     """
 
-    tells_changes = True
     # A batch at once: each question is a way to the server and back.
     page_rows = BATCH_ROWS
 
-    def __init__(self, place: URL) -> None:
+    def __init__(self, place: URL, *, seconds: float = QUESTION_SECONDS) -> None:
+        # As of the last `columns`.
+        self.tells_changes = True
         self._place = place.render_as_string(hide_password=True).partition("+psycopg")[2]
         self._engine = create_engine(
             place,
@@ -92,7 +110,7 @@ class Database:
             pool_pre_ping=True,
             hide_parameters=True,
             connect_args={
-                "options": _SETTINGS,
+                "options": _SETTINGS.format(milliseconds=round(seconds * 1000)),
                 "application_name": "agentgauge",
                 "connect_timeout": 10,
                 # Statements that are prepared do not survive a pooler such as PgBouncer.
@@ -100,10 +118,22 @@ class Database:
             },
         )
 
-    def fetch(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Return the rows of a question, asked in a transaction of its own. Raises SourceError."""
+    def fetch(
+        self,
+        statement: Any,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        longest: int | None = None,
+        seconds: float | None = None,
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a question, asked in a transaction of its own. Raises SourceError.
+
+        A server cannot be told how long a value may be: what is asked of it are columns that are cut.
+        """
         try:
             with self._engine.connect() as connection:
+                if seconds is not None:
+                    connection.execute(text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}"))
                 return [tuple(row) for row in connection.execute(statement, parameters)]
         except SQLAlchemyError as error:
             raise self._unread(error) from None
@@ -114,6 +144,8 @@ class Database:
         mend = ""
         if isinstance(orig, psycopg.errors.InsufficientPrivilege):
             mend = "; grant it: GRANT SELECT ON generations, traces TO the user"
+        elif isinstance(orig, psycopg.errors.QueryCanceled):
+            mend = "; where generations or traces is a view, make it one that ends sooner, or a materialized view"
         elif "password" in said:
             mend = "; put the password into PGPASSWORD, ~/.pgpass or the file that ?password_file= names"
         return SourceError(f"postgresql{self._place}: {said}{mend}")
@@ -130,6 +162,7 @@ class Database:
                     except NoSuchTableError:
                         columns = []
                     found[table] = [Column(column["name"], column["type"]) for column in columns]
+                self.tells_changes = connection.scalar(text(_KIND)) in _TELLING
         except SQLAlchemyError as error:
             raise self._unread(error) from None
         return found
@@ -148,11 +181,13 @@ class Database:
         """Say whether a mark is of another server, or so old that its transactions' ages have wrapped."""
         return not 0 <= _first(now) - _first(before) < _WRAPPED
 
-    def changes(self, mark: str, *, thorough: bool) -> str:
-        """Return the parameter of `changed`: the first transaction that a mark may not show."""
-        return str(_first(mark) % 2**32)
+    def changes(self, mark: str, *, thorough: bool) -> str | int:
+        """Return the parameter of `changed`: the first transaction that a mark may not show, or whether to take all."""
+        return str(_first(mark) % 2**32) if self.tells_changes else int(thorough)
 
     def changed(self) -> ColumnElement[bool]:
+        if not self.tells_changes:
+            return bindparam("changes", type_=Integer) == 1
         return text("age(generations.xmin) <= age(CAST(:changes AS xid))")  # type: ignore[return-value] # a clause is one
 
     def beginning(self, calls: Table, day: str) -> list[Any]:
@@ -160,12 +195,12 @@ class Database:
         return [day or ("" if isinstance(calls.c.created_at.type, String) else "-infinity"), ""]
 
     def key(self, calls: Table) -> tuple[ColumnElement[Any], ...]:
-        return calls.c.created_at, calls.c.id
+        return time_key(calls, self)
 
     def after(self, calls: Table) -> ColumnElement[bool]:
-        return after_time(calls)
+        return after_time(calls, self)
 
-    def place_of(self, traces: Table) -> ColumnElement[int] | None:
+    def place_of(self, table: Table) -> ColumnElement[int] | None:
         return None
 
     def remaining(self, calls: Table) -> Select[Any]:
@@ -179,8 +214,23 @@ class Database:
     def text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         return column if isinstance(column.type, String) else cast(column, Text)
 
+    def cut(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.left(self.text(column), LONGEST + 1, type_=Text)
+
+    def is_short(self, text: ColumnElement[Any], characters: int) -> ColumnElement[bool]:
+        return func.length(text) <= characters
+
     def number(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        return cast(column, Double)
+        if not isinstance(column.type, Numeric) or isinstance(column.type, Float):
+            return cast(column, Double)
+        fits = and_(column > -_LARGEST, column < _LARGEST)
+        return case((fits, cast(column, Double)), (column.is_not(None), cast(literal("Infinity"), Double)))
+
+    def no_text(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return column
+
+    def total(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.sum(column)
 
     def moment(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
         if isinstance(column.type, String):

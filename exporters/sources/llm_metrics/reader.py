@@ -7,13 +7,16 @@ from threading import Event, Lock
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Select, Table
+from sqlalchemy import Column, Table
 
 from exporters.sources import Batch
+from exporters.sources.llm_metrics.dialect import BATCH_ROWS, Dialect
 from exporters.sources.llm_metrics.generations import Page, unit_of
-from exporters.sources.llm_metrics.layout import BATCH_ROWS, Layout, layout_of
-from exporters.sources.llm_metrics.rows import FIELDS, LATENCY
-from exporters.sources.llm_metrics.traces import Traces
+from exporters.sources.llm_metrics.layout import Layout, layout_of
+from exporters.sources.llm_metrics.pages import Asked, Pages, Read, key_of
+from exporters.sources.llm_metrics.rows import LATENCY
+from exporters.sources.long_rows import FIRST
+from exporters.sources.sqlite import TooLongError
 
 # Between two looks behind, and between two thorough ones where a database does not tell what changed.
 LOOK_SECONDS = 60.0
@@ -24,33 +27,21 @@ _DAY = 86400.0
 _ENOUGH = 50
 
 
-class Database(Protocol):
-    """What this room needs of a database, besides the words of a `Dialect`."""
+class Database(Asked, Dialect, Protocol):
+    """What this room needs of a database."""
 
     tells_changes: bool
-    page_rows: int
 
-    def fetch(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]: ...
     def columns(self) -> dict[str, list[Column[Any]]]: ...
     def identity(self) -> str: ...
     def mark(self) -> str: ...
     def outdated(self, before: str, now: str) -> bool: ...
     def changes(self, mark: str, *, thorough: bool) -> str | int: ...
     def beginning(self, calls: Table, day: str) -> list[Any]: ...
-    def text(self, column: ColumnElement[Any]) -> ColumnElement[Any]: ...
-    def number(self, column: ColumnElement[Any]) -> ColumnElement[Any]: ...
-    def moment(self, column: ColumnElement[Any]) -> ColumnElement[Any]: ...
-    def instant(self, name: str) -> ColumnElement[Any]: ...
-    def key(self, calls: Table) -> tuple[ColumnElement[Any], ...]: ...
-    def after(self, calls: Table) -> ColumnElement[bool]: ...
-    def place_of(self, traces: Table) -> ColumnElement[int] | None: ...
-    def remaining(self, calls: Table) -> Select[Any]: ...
-    def changed(self) -> ColumnElement[bool]: ...
     def close(self) -> None: ...
 
 
 Connect = Callable[[], Database]
-_Rows = list[tuple[Any, ...]]
 
 
 class Place(msgspec.Struct, omit_defaults=True):
@@ -74,6 +65,8 @@ class Look(msgspec.Struct):
     mark: str
     ripe: float
     thorough: bool
+    # How far it is, where a row in it is too long for the order of time: the number of a row.
+    place: int | None = None
 
 
 class Rows:
@@ -109,6 +102,7 @@ class Rows:
         self._polls = Lock()
         self._database: Database | None = None
         self._layout: Layout | None = None
+        self._pages: Pages | None = None
         self._identity = ""
         self.seek({})
 
@@ -123,7 +117,6 @@ class Rows:
         # What the database showed before the stretch that is read now, and before the last that was read ahead.
         self._mark = self._seen = ""
         self._full = False
-        self._traces = Traces()
         self._remaining = -1
         # What changed while nobody looked is looked for at once.
         resumes = bool(self._place.after)
@@ -140,65 +133,53 @@ class Rows:
                 raise
 
     def _poll(self, now: float) -> Batch:
-        database, layout = self._ready(now)
+        database, layout, pages = self._ready(now)
         if self._look is None and self._mark != self._seen:
-            return self._ahead(database, layout, now)
+            return self._ahead(database, layout, pages, now)
         if self._look is None and now >= self._next_look:
             self._look = self._look_behind(database, now)
-        return Batch([], {}) if self._look is None else self._behind(database, layout, self._look)
+        return Batch([], {}) if self._look is None else self._behind(layout, pages, self._look)
 
-    def _ready(self, now: float) -> tuple[Database, Layout]:
+    def _ready(self, now: float) -> tuple[Database, Layout, Pages]:
         """Connect if need be, and see whether this is the table that was read and what it shows; within
         a stretch of full pages this is not asked again."""
-        if self._database is not None and self._layout is not None and self._full:
-            return self._database, self._layout
+        if self._database is not None and self._layout is not None and self._pages is not None and self._full:
+            return self._database, self._layout, self._pages
         if self._database is None:
             self._database = self._connect()
         database, place = self._database, self._place
         identity, self._mark = database.identity(), database.mark()
-        if self._layout is None or identity != self._identity:
+        if self._layout is None or self._pages is None or identity != self._identity:
             self._layout = layout_of(database.columns(), database, bounded=self._since is not None)
+            self._pages = Pages(database, self._layout)
             self._identity = identity
         if place.identity != identity or database.outdated(place.mark, self._mark):
             # Read for the first time, or not the one that was read: from the beginning.
             after = database.beginning(self._layout.calls, "" if self._since is None else day_of(self._since - _DAY))
             self._place = Place(identity, after, self._mark, now - self._settle, place.unit)
             self._look, self._seen, self._remaining = None, "", -1
-        return database, self._layout
+        return database, self._layout, self._pages
 
-    def _ahead(self, database: Database, layout: Layout, now: float) -> Batch:
+    def _ahead(self, database: Database, layout: Layout, pages: Pages, now: float) -> Batch:
         place = self._place
         if self._remaining < 0:
-            [(remaining,)] = database.fetch(layout.remaining, _after(place.after))
+            [(remaining,)] = database.fetch(layout.remaining, key_of(place.after))
             self._remaining = remaining or 0
         bounds = self._bounds(now - self._settle)
-        pages: list[Any] = []
-        size = 0
-        while not size or (self._full and size < BATCH_ROWS):
-            rows, traces = self._page(database, layout, bounds | _after(place.after))
-            self._full = len(rows) == database.page_rows
-            if not rows:
-                break
-            place.after = list(rows[-1][-len(place.after) :])
-            pages.append(self._made_of(self._told_by(rows, layout, traces)))
-            size += len(rows)
+        records: list[Any] = []
+        size = too_long = 0
+        more = True
+        while more and size + too_long < BATCH_ROWS:
+            page = pages.ahead(bounds, place.after, within=self._full)
+            self._full, place.after = page.more, page.after
+            if page.rows:
+                records.append(self._made_of(self._told_by(page, layout)))
+            size, too_long = size + len(page.rows), too_long + page.too_long
+            more = page.more
         self._remaining = max(0, self._remaining - size) if self._full else 0
         if not self._full:
             self._seen = self._mark
-        return self._batch(pages, size, more=self._full or now >= self._next_look)
-
-    def _page(
-        self, database: Database, layout: Layout, parameters: dict[str, Any]
-    ) -> tuple[_Rows, Mapping[Any, Any] | None]:
-        """Return rows that lie ahead; within a stretch of full pages without their traces and these beside them."""
-        if not self._full:
-            self._traces = Traces()
-        elif layout.along is not None and self._traces.found:
-            rows = database.fetch(layout.along.calls, parameters)
-            traces = self._traces.of(database, layout.along, rows)
-            if traces is not None:
-                return rows, traces
-        return database.fetch(layout.ahead, parameters), None
+        return self._batch(records, size, too_long, more=self._full or now >= self._next_look)
 
     def _look_behind(self, database: Database, now: float) -> Look:
         place = self._place
@@ -209,40 +190,56 @@ class Rows:
             "day": day_of(place.ripe - reach),
             "ripe_before": place.ripe,
             "changes": database.changes(place.mark, thorough=thorough),
-            **_after([day_of(place.ripe - reach), ""]),
+            **key_of([day_of(place.ripe - reach), ""]),
         }
         return Look(parameters, self._mark, ripe, thorough)
 
-    def _behind(self, database: Database, layout: Layout, look: Look) -> Batch:
-        rows = database.fetch(layout.behind, look.parameters)
-        self._full = len(rows) == BATCH_ROWS
-        pages = [self._made_of(self._told_by(rows, layout, None))] if rows else []
+    def _behind(self, layout: Layout, pages: Pages, look: Look) -> Batch:
+        page = self._page_behind(pages, look)
+        self._full = page.more
+        records = [self._made_of(self._told_by(page, layout))] if page.rows else []
+        # As other bad rows do, those that are too long count again in a thorough look only.
+        too_long = page.too_long if look.thorough else 0
         if self._full:
-            look.parameters |= _after(rows[-1][len(FIELDS) :])
-            return self._batch(pages, len(rows), more=True)
+            return self._batch(records, len(page.rows), too_long, more=True)
         self._look = None
         self._place.mark, self._place.ripe = look.mark, look.ripe
         self._next_look = self._now() + LOOK_SECONDS
         if look.thorough:
             self._next_thorough = self._now() + THOROUGH_SECONDS
-        return self._batch(pages, len(rows), more=False)
+        return self._batch(records, len(page.rows), too_long, more=False)
+
+    def _page_behind(self, pages: Pages, look: Look) -> Read:
+        if look.place is None:
+            try:
+                page = pages.behind(look.parameters)
+            except TooLongError:
+                look.place = FIRST
+            else:
+                if page.more:
+                    look.parameters |= key_of(page.after)
+                return page
+        page = pages.behind_past_long_rows(look.parameters, look.place)
+        [look.place] = page.after
+        return page
 
     def _bounds(self, ripe: float) -> dict[str, Any]:
         return {"ripe": ripe} if self._since is None else {"ripe": ripe, "since": self._since}
 
-    def _told_by(self, rows: _Rows, layout: Layout, traces: Mapping[Any, Any] | None) -> Page:
+    def _told_by(self, page: Read, layout: Layout) -> Page:
         place = self._place
         unit = self._unit or place.unit or (None if layout.zeros else 1000.0)
         if unit is None:
-            latencies = [row[LATENCY] for row in rows if row[LATENCY]]
+            latencies = [row[LATENCY] for row in page.rows if row[LATENCY]]
             unit = unit_of(latencies)
             place.unit = unit if len(latencies) >= _ENOUGH else None
-        return Page(rows=rows, traces=traces, zeros=layout.zeros, unit=unit)
+        return Page(rows=page.rows, traces=page.traces, zeros=layout.zeros, unit=unit)
 
-    def _batch(self, pages: list[Any], size: int, *, more: bool) -> Batch:
+    def _batch(self, records: list[Any], size: int, too_long: int, *, more: bool) -> Batch:
         encoded = _encode(self._place)
         moved, self._told = encoded != self._told, encoded
-        return Batch(pages, {"place": encoded} if moved else {}, size=size, more=more)
+        bad = {"too_long": too_long} if too_long else {}
+        return Batch(records, {"place": encoded} if moved else {}, size=size, more=more, bad=bad)
 
     def backlog(self) -> int:
         """Return about how many rows are still to be read, as of the last poll."""
@@ -261,15 +258,11 @@ class Rows:
     def _let_go(self) -> None:
         if self._database is not None:
             self._database.close()
-        self._database, self._layout, self._full = None, None, False
+        self._database, self._layout, self._pages, self._full = None, None, None, False
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Place).decode
-
-
-def _after(key: Any) -> dict[str, Any]:
-    return {f"after_{place}": value for place, value in enumerate(key)}
 
 
 def day_of(seconds: float) -> str:

@@ -6,19 +6,23 @@ from typing import Any, Protocol
 
 from exporters.sources import SourceError
 from exporters.sources.llm_metrics.layout import Along
+from exporters.sources.long_rows import FIRST
+from exporters.sources.sqlite import TooLongError
 
 # Traces held at once: those of a few pages.
 _HELD = 2000
-# No row's number is smaller.
-_FIRST = -(2**63)
 # Pages one after another whose traces are not found; after them nothing is tried any more.
 _TRIES = 3
+# Name, metadata and time of a trace that is not there.
+NOTHING = (None, None, None)
 
 
 class Asked(Protocol):
     """What this room needs of a database."""
 
-    def fetch(self, statement: Any, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]: ...
+    def fetch(
+        self, statement: Any, parameters: Mapping[str, Any] | None = None, *, longest: int = ...
+    ) -> list[tuple[Any, ...]]: ...
 
 
 class Traces:
@@ -39,12 +43,19 @@ class Traces:
         """Whether traces have been found where they are looked for."""
         return self._missed < _TRIES
 
-    def of(self, database: Asked, along: Along, rows: Sequence[tuple[Any, ...]]) -> dict[Any, tuple[Any, ...]] | None:
+    def of(
+        self, database: Asked, along: Along, rows: Sequence[tuple[Any, ...]], *, longest: int
+    ) -> dict[Any, tuple[Any, ...]] | None:
         """Return name, metadata and time of the traces of a page of calls, by id; None when one of them is not there,
-        or cannot be told by its id alone: then the database is to be asked for the page with its traces."""
+        or cannot be told by its id alone: then the database is to be asked for the page with its traces.
+
+        Raises TooLongError at a value of more than `longest` bytes; the next call looks behind it."""
         wanted = dict.fromkeys(row[1] for row in rows)
         try:
-            found = self._read_to(database, along, wanted)
+            found = self._read_to(database, along, wanted, longest)
+        except TooLongError:
+            self._after = None
+            raise
         except SourceError:  # a table without rowids
             self._missed = _TRIES
             return None
@@ -54,19 +65,19 @@ class Traces:
             del self._held[trace]
         return traces
 
-    def _read_to(self, database: Asked, along: Along, wanted: Mapping[Any, None]) -> bool:
+    def _read_to(self, database: Asked, along: Along, wanted: Mapping[Any, None], longest: int) -> bool:
         """Read on until all that is wanted is held; say whether it is."""
         missing = [trace for trace in wanted if trace not in self._held]
         for anew in (self._after is None, True):
             if missing and anew:
-                places = database.fetch(along.place, {"id": missing[0]})
+                places = database.fetch(along.place, {"id": missing[0]}, longest=longest)
                 [place] = places[0] if places else [None]
                 # A view has none, and a table may call a column of its own so.
-                self._after = max(place - 1, _FIRST) if isinstance(place, int) else None
+                self._after = max(place - 1, FIRST) if isinstance(place, int) else None
             before = len(missing) + 1
             while missing and self._after is not None and len(missing) < before:
                 before = len(missing)
-                for *trace, place in database.fetch(along.traces, {"place": self._after}):
+                for *trace, place in database.fetch(along.traces, {"place": self._after}, longest=longest):
                     self._held[trace[0]], self._after = tuple(trace[1:]), place
                 missing = [trace for trace in missing if trace not in self._held]
         return not missing

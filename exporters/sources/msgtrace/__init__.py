@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 from exporters.sources import Options, Source, SourceError, Translated, seconds_of
-from exporters.sources.msgtrace.database import Database, HeldError
+from exporters.sources.msgtrace.database import connect
 from exporters.sources.msgtrace.rows import Rows
 from exporters.sources.msgtrace.sums import sums_of
 from exporters.sources.msgtrace.translation import translate
+from exporters.sources.sqlite import HeldError, file_of
 
 _WAIT = "10s"
 
@@ -25,25 +25,12 @@ def open_file(url: SplitResult, options: Options) -> Source:
         settles = seconds_of(options.own.get("wait", _WAIT))
     except ValueError as error:
         raise SourceError(f"{options.name}: wait: {error}") from None
-    file = _file_of(url)
+    file = file_of(url)
     # Who is told now what is wrong with the file mends it at once.
     with suppress(HeldError):
-        Database(file).close()
+        connect(file).close()
 
     def spans(records: Sequence[Any]) -> Translated:
         return translate(records, options.environment)
 
     return Source(options.name, Rows(file, since=options.since), spans, settles, sums_of(file))
-
-
-def _file_of(url: SplitResult) -> Path:
-    """Return the file of `scheme:///path`, percent-encoding and a leading `~` resolved. Raises SourceError."""
-    path = unquote(url.netloc + url.path)
-    if not path:
-        raise SourceError(
-            f"{url.scheme}: names no file; write it after the slashes, as in {url.scheme}:///var/msgtrace.db"
-        )
-    try:
-        return Path(path[1:] if path.startswith("/~") else path).expanduser().absolute()
-    except RuntimeError as error:  # no such user
-        raise SourceError(f"{url.scheme}: {path!r}: {error}; check the path") from None

@@ -1,6 +1,5 @@
 """Reading on: pages of rows in the order in which they were written, each in a short transaction."""
 
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -10,8 +9,9 @@ from threading import Event, Lock
 from typing import Any
 
 from exporters.sources import Batch, SourceError
-from exporters.sources.msgtrace.database import Database
+from exporters.sources.msgtrace.database import connect
 from exporters.sources.msgtrace.place import BEGINNING, KEPT, Place, decode, encode
+from exporters.sources.sqlite import Database, TooLongError
 
 # A page: as long as it is read, whoever writes the file waits.
 PAGE_ROWS = 1000
@@ -21,17 +21,23 @@ _LOOK_SECONDS = 1.0
 # The part of the cursor.
 _PART = "spans"
 
-# The columns of a record, in the order in which `translation` takes them; the row's number is put in front.
+# The columns of a record, in the order in which `translation` takes them; the row's number is put in front. An id is
+# read as far as shows that it is longer than `records.LONGEST`.
 _PAGE = """
-    SELECT rowid, span_id, trace_id, parent_span_id, name, start_time, end_time, attributes, events, status_code,
-           status_description, resource_attributes
+    SELECT rowid, CASE WHEN length(span_id) > 1024 THEN substr(span_id, 1, 1025) ELSE span_id END, trace_id,
+           parent_span_id, name, start_time, end_time, attributes, events, status_code, status_description,
+           resource_attributes
     FROM spans WHERE rowid > ? ORDER BY rowid LIMIT ?
 """
-_STANDING = "SELECT rowid, span_id FROM spans WHERE rowid BETWEEN ? AND ? ORDER BY rowid LIMIT ?"
+_STANDING = """
+    SELECT rowid, CASE WHEN length(span_id) > 1024 THEN substr(span_id, 1, 1025) ELSE span_id END
+    FROM spans WHERE rowid BETWEEN ? AND ? ORDER BY rowid LIMIT ?
+"""
+_NUMBERS = "SELECT rowid FROM spans WHERE rowid BETWEEN ? AND ? ORDER BY rowid LIMIT ?"
 # The table's index by start has the number of each row.
 _SINCE = "SELECT min(rowid) - 1 FROM spans WHERE start_time >= ?"
 _HIGHEST = "SELECT max(rowid) FROM spans"
-_NEXT = "SELECT rowid, span_id FROM spans WHERE rowid > ? ORDER BY rowid LIMIT 1"
+_NEXT = "SELECT rowid FROM spans WHERE rowid > ? ORDER BY rowid LIMIT 1"
 # A span's id is this long, in bytes: 16 characters. One of another length is known by a digest.
 _SHORT = 16
 
@@ -77,7 +83,7 @@ class Rows:
         if self._database is not None and not self._database.is_current():
             self._let_go()
         if self._database is None:
-            self._database = Database(self._file)
+            self._database = connect(self._file)
         database, batch = self._database, Batch([], {})
         with database.snapshot() as version:
             if version == self._read:
@@ -85,21 +91,20 @@ class Rows:
             standing, after = self._standing(database)
             passed = _page(database, after, batch)
             [(highest,)] = database.fetch(_HIGHEST)
-        place = standing.moved((number, _known_by(span_id)) for number, span_id in passed[-KEPT:])
+        place = standing.moved(passed)
         if place != self._place:
             batch.cursor[_PART] = encode(place)
         self._place = place
         self._backlog = max(0, highest - passed[-1][0]) if batch.more else 0
         self._read = None if batch.more else version
-        batch.size = len(passed)
+        batch.size = len(batch.records) + batch.bad.get("too_long", 0)
         return batch
 
     def _standing(self, database: Database) -> tuple[Place, int]:
         """Return the place up to which all was read, and the number of the row that is read on after."""
         if self._place.last:
             first, last = self._place.last[0][0], self._place.last[-1][0]
-            found = database.fetch(_STANDING, (first, last, KEPT + 1))
-            standing = self._place.standing((number, _known_by(span_id)) for number, span_id in found)
+            standing = self._place.standing(_known(database, (first, last, KEPT + 1)))
             if standing.last:
                 return standing, standing.last[-1][0]
         beginning = Place(since=self._place.since)
@@ -128,9 +133,9 @@ class Rows:
         self._database, self._read = None, None
 
 
-def _page(database: Database, after: int, batch: Batch) -> list[tuple[int, Any]]:
+def _page(database: Database, after: int, batch: Batch) -> list[tuple[int, bytes]]:
     """Put into the batch rows after the one with a number, up to about PAGE_BYTES, and whether there
-    are more; return the numbers and spans of all that were passed."""
+    are more; return the numbers of the last that were passed, and what their spans are known by."""
     rows = batch.records
     room = PAGE_BYTES
     try:
@@ -141,29 +146,45 @@ def _page(database: Database, after: int, batch: Batch) -> list[tuple[int, Any]]
                     room -= len(value)
             if room <= 0:
                 break
-    except sqlite3.DataError:
-        return [*_numbered(rows), *_past_long_row(database, after, batch)]
+    except TooLongError:
+        return _past_long_row(database, after, batch)
     batch.more = room <= 0 or len(rows) == PAGE_ROWS
-    return _numbered(rows)
+    return _passed(rows)
 
 
-def _past_long_row(database: Database, after: int, batch: Batch) -> list[tuple[int, Any]]:
+def _past_long_row(database: Database, after: int, batch: Batch) -> list[tuple[int, bytes]]:
     """Go on one row at a time, for a row is given only when the next has been read, up to the one with
-    a value that is too long; return the numbers and spans of these, and of that one, which is bad."""
-    rows: list[tuple[Any, ...]] = []
-    last = batch.records[-1][0] if batch.records else after
-    with suppress(sqlite3.DataError):
+    a value that is too long, which is bad; return what `_page` does."""
+    rows = batch.records
+    last = rows[-1][0] if rows else after
+    with suppress(TooLongError):
         while one := list(database.each(_PAGE, (last, 1))):
             rows += one
             last = one[0][0]
-    batch.records += rows
     batch.bad["too_long"] = 1
     batch.more = True
-    return [*_numbered(rows), *database.fetch(_NEXT, (last,))]
+    return [*_passed(rows), *((number, _span_of(database, number)) for (number,) in database.fetch(_NEXT, (last,)))]
 
 
-def _numbered(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, Any]]:
-    return [(row[0], row[1]) for row in rows]
+def _passed(rows: Sequence[tuple[Any, ...]]) -> list[tuple[int, bytes]]:
+    return [(row[0], _known_by(row[1])) for row in rows[-KEPT:]]
+
+
+def _known(database: Database, rows: tuple[int, int, int]) -> list[tuple[int, bytes]]:
+    """Return the rows from one number to another, so many at most, and what their spans are known by."""
+    try:
+        return [(number, _known_by(span_id)) for number, span_id in database.each(_STANDING, rows)]
+    except TooLongError:
+        return [(number, _span_of(database, number)) for (number,) in database.fetch(_NUMBERS, rows)]
+
+
+def _span_of(database: Database, number: int) -> bytes:
+    """Return what the span of a row is known by; nothing for one with an id that is too long."""
+    try:
+        [(_, span_id)] = database.fetch(_STANDING, (number, number, 1))
+    except TooLongError:
+        return b""
+    return _known_by(span_id)
 
 
 def _known_by(span_id: Any) -> bytes:

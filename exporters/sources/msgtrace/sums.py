@@ -1,10 +1,14 @@
 """The store's own sums, for reconciliation: counted by SQLite in words of its own, not by our translation."""
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from exporters.sources import Sums
-from exporters.sources.msgtrace.database import Database
+from exporters.sources import SourceError, Sums
+from exporters.sources.msgtrace.database import connect
+from exporters.sources.sqlite import SUM_SECONDS, TooLongError
 
 _NANOSECONDS = 10**9
 # The table has an index of starts and none of ends: of what ended in a period, what began up to this
@@ -13,11 +17,61 @@ _LONGEST_CALL = 6 * 3600 * _NANOSECONDS
 # What is asked at once begins within so long, so that whoever writes the file does not wait for long.
 _SLICE = 600 * _NANOSECONDS
 
-# In which words spans say what they are and took, of those that msgtrace's clients use and the conventions.
+# The facts of spans, which are short: attributes may be as long as any value, and are read once.
+_FACTS = """
+CREATE TEMP TABLE facts (
+    number INTEGER PRIMARY KEY, span_id, trace_id, parent_span_id, name, start_time, end_time, said TEXT
+)
+"""
+_WANTED = "CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)"
+# Ids longer than `records.LONGEST` make a bad record. JSON that is nested deeper than SQLite reads it is none, nor is
+# one of more than two million values, which fill the memory.
+_FILL = """
+INSERT INTO facts
+SELECT rowid, span_id, trace_id, parent_span_id, substr(name, 1, 64), start_time, end_time,
+       CASE WHEN length(attributes) - length(replace(attributes, ',', '')) > 2000000 THEN NULL
+            WHEN json_valid(attributes) THEN json_extract(attributes,
+                '$."gen_ai.operation.name"', '$."openinference.span.kind"', '$."langfuse.observation.type"',
+                '$."traceloop.span.kind"', '$."llm.request.type"', '$."span.type"',
+                '$."gen_ai.request.model"', '$."gen_ai.response.model"', '$."llm.model"', '$."llm.model_name"',
+                '$."gen_ai.tool.name"', '$."tool.name"',
+                '$."gen_ai.usage.input_tokens"', '$."gen_ai.usage.prompt_tokens"', '$."llm.usage.prompt_tokens"',
+                '$."llm.token_count.prompt"',
+                '$."gen_ai.usage.output_tokens"', '$."gen_ai.usage.completion_tokens"',
+                '$."llm.usage.completion_tokens"', '$."llm.token_count.completion"',
+                '$."gen_ai.usage.cost"', '$."llm.cost.total"',
+                '$."gen_ai.usage.cost.input_tokens"', '$."llm.cost.input"',
+                '$."gen_ai.usage.cost.output_tokens"', '$."llm.cost.output"',
+                '$."gen_ai.usage.cost.currency"')
+       END
+FROM spans
+WHERE rowid IN (SELECT number FROM wanted) AND length(span_id) <= 1024 AND length(trace_id) <= 1024
+  AND coalesce(length(parent_span_id), 0) <= 1024
+"""
+# What is longer is no name and no number.
+_SHORTEN = "UPDATE facts SET said = NULL WHERE number IN (SELECT number FROM wanted) AND length(said) > 65536"
+# Of which rows the facts are wanted: those of a slice; what is right below its calls; and of a run that says its
+# usage the first that were written of its trace, among which are calls that say theirs, if there are any.
+_OF_SLICE = "INSERT INTO wanted SELECT rowid FROM spans WHERE start_time >= ? AND start_time < ?"
+_BELOW = """
+INSERT INTO wanted SELECT rowid FROM spans
+WHERE parent_span_id IN (SELECT span_id FROM said WHERE call) AND rowid NOT IN (SELECT number FROM facts)
+"""
+_OF_RUNS = """
+INSERT INTO wanted SELECT rowid FROM spans
+WHERE trace_id IN (SELECT trace_id FROM said WHERE run AND coalesce(input, output, cost) IS NOT NULL)
+  AND rowid NOT IN (SELECT number FROM facts)
+LIMIT 10000
+"""
+
+# In which words spans say what they are and took, of those that msgtrace's clients use and the conventions. A number
+# past `records.MOST` is no count.
 _SAID = """
 CREATE TEMP VIEW said AS
-SELECT span_id, trace_id, parent_span_id, start_time, end_time, input, output,
-       coalesce(cost, input_cost + coalesce(output_cost, 0), output_cost) AS cost,
+SELECT span_id, trace_id, parent_span_id, start_time, end_time,
+       CASE WHEN input > -9007199254740992 AND input < 9007199254740992 THEN input END AS input,
+       CASE WHEN output > -9007199254740992 AND output < 9007199254740992 THEN output END AS output,
+       CASE WHEN cost > -9007199254740992 AND cost < 9007199254740992 THEN cost END AS cost,
        (what IN ('agent', 'invoke_agent', 'workflow', 'invoke_workflow', 'flow')
         OR name = 'Workflow Initialized') AS run,
        (what IN ('chat', 'completion', 'text_completion', 'generate_content', 'embedding', 'embeddings', 'llm',
@@ -28,24 +82,15 @@ SELECT span_id, trace_id, parent_span_id, start_time, end_time, input, output,
             AND (model IS NOT NULL OR input IS NOT NULL OR output IS NOT NULL))) AS call
 FROM (
     SELECT span_id, trace_id, parent_span_id, name, start_time, end_time,
-           lower(coalesce(said ->> '$."gen_ai.operation.name"', said ->> '$."openinference.span.kind"',
-                          said ->> '$."langfuse.observation.type"', said ->> '$."traceloop.span.kind"',
-                          said ->> '$."llm.request.type"', said ->> '$."span.type"', '')) AS what,
-           coalesce(said ->> '$."gen_ai.request.model"', said ->> '$."gen_ai.response.model"', said ->> '$."llm.model"',
-                    said ->> '$."llm.model_name"') AS model,
-           coalesce(said ->> '$."gen_ai.tool.name"', said ->> '$."tool.name"') AS tool,
-           coalesce(said ->> '$."gen_ai.usage.input_tokens"', said ->> '$."gen_ai.usage.prompt_tokens"',
-                    said ->> '$."llm.usage.prompt_tokens"', said ->> '$."llm.token_count.prompt"') + 0 AS input,
-           coalesce(said ->> '$."gen_ai.usage.output_tokens"', said ->> '$."gen_ai.usage.completion_tokens"',
-                    said ->> '$."llm.usage.completion_tokens"',
-                    said ->> '$."llm.token_count.completion"') + 0 AS output,
-           usd * coalesce(said ->> '$."gen_ai.usage.cost"', said ->> '$."llm.cost.total"') AS cost,
-           usd * coalesce(said ->> '$."gen_ai.usage.cost.input_tokens"', said ->> '$."llm.cost.input"') AS input_cost,
-           usd * coalesce(said ->> '$."gen_ai.usage.cost.output_tokens"', said ->> '$."llm.cost.output"') AS output_cost
-    FROM (
-        SELECT *, CASE upper(coalesce(said ->> '$."gen_ai.usage.cost.currency"', 'USD')) WHEN 'USD' THEN 1 END AS usd
-        FROM (SELECT *, CASE WHEN json_valid(attributes) THEN attributes END AS said FROM spans)
-    )
+           lower(coalesce(said ->> 0, said ->> 1, said ->> 2, said ->> 3, said ->> 4, said ->> 5, '')) AS what,
+           coalesce(said ->> 6, said ->> 7, said ->> 8, said ->> 9) AS model,
+           coalesce(said ->> 10, said ->> 11) AS tool,
+           coalesce(said ->> 12, said ->> 13, said ->> 14, said ->> 15) + 0.0 AS input,
+           coalesce(said ->> 16, said ->> 17, said ->> 18, said ->> 19) + 0.0 AS output,
+           usd * coalesce(said ->> 20, said ->> 21,
+                          coalesce(said ->> 22, said ->> 23) + coalesce(said ->> 24, said ->> 25, 0),
+                          coalesce(said ->> 24, said ->> 25)) AS cost
+    FROM (SELECT *, CASE upper(coalesce(said ->> 26, 'USD')) WHEN 'USD' THEN 1 END AS usd FROM facts)
 )
 """
 # A call that wraps calls is none; its usage counts where they have none, and a run's where its trace has none.
@@ -69,24 +114,44 @@ FROM (
     WHERE start_time >= ? AND start_time < ? AND end_time >= ? AND end_time < ?
 ) AS outside
 """
+_SETTING_UP = (
+    # What a slice of many spans takes; past it a file is written to the system's folder for such.
+    "PRAGMA temp.cache_size = -32768",
+    _FACTS,
+    "CREATE INDEX temp.facts_of_parent ON facts (parent_span_id)",
+    "CREATE INDEX temp.facts_of_trace ON facts (trace_id)",
+    _WANTED,
+    _SAID,
+)
 
 
-def sums_of(file: Path) -> Callable[[float, float], Sums]:
+def sums_of(file: Path, *, seconds: float = SUM_SECONDS) -> Callable[[float, float], Sums]:
     """Return what asks the store for its totals of the calls that ended in a period of Unix seconds.
 
     Cost is what spans report, in dollars; of calls that report none the store knows none. A call that
-    wraps others is known as such when they are right below it. Raises SourceError.
+    wraps others is known as such when they are right below it. A row with a value that is too long is a bad
+    record, and left out. Raises SourceError, also when all of this takes longer than `seconds`.
     """
 
     def sums(since: float, until: float) -> Sums:
         first, last = int(since * _NANOSECONDS), int(until * _NANOSECONDS)
-        found: list[tuple[int | None, int | None, int | None, float | None]] = []
-        database = Database(file)
+        deadline = time.monotonic() + seconds
+        database = connect(file)
+
+        def ask(statement: str, *parameters: int) -> _Rows:
+            if time.monotonic() > deadline:
+                raise SourceError(
+                    f"{file}: its sums took longer than {seconds:g} s; copy it to a faster disk, or look for what makes"
+                    " it slow"
+                )
+            return database.fetch(statement, parameters)
+
         try:
-            database.fetch(_SAID)
+            for statement in _SETTING_UP:
+                ask(statement)
             # A slice more: where a clock was set back, a call begins after its end.
-            for start in range(first - _LONGEST_CALL, last + _SLICE, _SLICE):
-                found += database.fetch(_SUMS, (start, start + _SLICE, first, last))
+            starts = range(first - _LONGEST_CALL, last + _SLICE, _SLICE)
+            found = [row for start in starts for row in _of_slice(ask, start, first, last)]
         finally:
             database.close()
         calls, given, taken, costs = zip(*found, strict=True) if found else ((), (), (), ())
@@ -98,3 +163,32 @@ def sums_of(file: Path) -> Callable[[float, float], Sums]:
         )
 
     return sums
+
+
+_Rows = list[tuple[Any, ...]]
+
+
+def _of_slice(ask: Callable[..., _Rows], start: int, first: int, last: int) -> _Rows:
+    """Return the sums of what began in a slice, and ended in the period."""
+    end = start + _SLICE
+    for statement, parameters in ((_OF_SLICE, (start, end)), (_BELOW, ()), (_OF_RUNS, ())):
+        ask(statement, *parameters)
+        try:
+            ask(_FILL)
+        except TooLongError:
+            _fill_one_by_one(ask)
+        ask(_SHORTEN)
+        ask("DELETE FROM wanted")
+    found = ask(_SUMS, start, end, first, last)
+    ask("DELETE FROM facts")
+    return found
+
+
+def _fill_one_by_one(ask: Callable[..., _Rows]) -> None:
+    """Read the facts of all rows that are wanted but those with a value that is too long."""
+    for (number,) in ask("SELECT number FROM wanted"):
+        ask("DELETE FROM wanted")
+        ask("INSERT INTO wanted VALUES (?)", number)
+        with suppress(TooLongError):
+            ask(_FILL)
+            ask(_SHORTEN)

@@ -8,6 +8,7 @@ import msgspec
 
 from exporters.sources import Translated
 from exporters.sources.genai import Described, RecordError, environment_of, spans_of
+from exporters.sources.genai_names import FACTS
 from exporters.sources.records import identity, text
 from exporters.span import Span
 
@@ -19,6 +20,14 @@ _OF_RESOURCE = b"deployment.environment"
 _OF_EVENTS = (b"exception", b"gen_ai.evaluation.result")
 
 _decode = msgspec.json.Decoder().decode
+# Of long attributes, in bytes, only what is known is kept: a prompt, or a million keys, is gone through and left.
+_LONG = 1 << 16
+_Known = msgspec.defstruct(
+    "_Known",
+    [(f"fact_{place}", Any, msgspec.UNSET) for place in range(len(FACTS))],
+    rename={f"fact_{place}": name for place, name in enumerate(FACTS)},
+)
+_decode_known = msgspec.json.Decoder(_Known | None).decode
 
 
 def translate(rows: Sequence[tuple[Any, ...]], environment: str = "") -> Translated:
@@ -51,7 +60,7 @@ def _spans(row: tuple[Any, ...], environment: str, environments: dict[Any, str])
             # UNSET is how a span that went well ends, nearly always.
             error=status == b"ERROR",
             message="" if description is None else text(description),
-            attributes=_object(attributes),
+            attributes=_attributes(attributes),
             environment=environments[resource],
             events=_events(events),
         ),
@@ -92,6 +101,18 @@ def _json(value: Any) -> Any:
         return json.loads(value.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         raise RecordError("json") from None
+
+
+def _attributes(value: Any) -> Mapping[str, Any]:
+    """Return the attributes of a span, of long ones those that are known. Raises RecordError."""
+    if not isinstance(value, bytes) or len(value) <= _LONG:
+        return _object(value)
+    try:
+        known = _decode_known(value)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return _object(value)
+    said = () if known is None else zip(FACTS, msgspec.structs.astuple(known), strict=True)
+    return {name: one for name, one in said if one is not msgspec.UNSET}
 
 
 def _object(value: Any) -> Mapping[str, Any]:
