@@ -5,6 +5,7 @@ ever, or make a value that fills the memory, so only what is stored is read, and
 deadline. Limits: https://www.sqlite.org/security.html, https://www.sqlite.org/limits.html.
 """
 
+import logging
 import os
 import sqlite3
 import stat
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, quote, unquote
 
-from exporters.sources import SourceError
+from exporters.sources import Options, SourceError
 
 # How long a reader waits for a writer that holds the file, and after how long it asks again: SQLite's own
 # busy handler asks ever more seldom, and beside a writer that goes on and on its turn does not come.
@@ -59,9 +60,15 @@ _MEND = {
     "SQLITE_TOOBIG": f"a value is longer than {LONGEST_VALUE >> 20} MiB; shorten or delete it",
 }
 
+log = logging.getLogger("agentgauge")
+
 
 class HeldError(SourceError):
     """The file cannot be read now, and can be when its writer has gone on."""
+
+
+class DeniedError(SourceError):
+    """The file may not be read by whoever runs this, and can be when that is mended."""
 
 
 class TooLongError(SourceError):
@@ -199,6 +206,8 @@ class Database:
             message = f"{self.file}: {error}{mend and '; '}{mend.format(writer=self._writer)}".replace("\n", " ")
             if name.startswith(("SQLITE_BUSY", "SQLITE_READONLY")):
                 raise HeldError(message) from None
+            if name.startswith("SQLITE_CANTOPEN"):
+                raise DeniedError(message) from None
             raise (TooLongError if name == "SQLITE_TOOBIG" else SourceError)(message) from None
 
     def close(self) -> None:
@@ -208,6 +217,21 @@ class Database:
 def _code(error: sqlite3.Error) -> int:
     """Return SQLite's number of an error; 0 for one of Python's own."""
     return int(getattr(error, "sqlite_errorcode", 0))
+
+
+@contextmanager
+def first_look(options: Options) -> Iterator[None]:
+    """Have who starts a source told at once what is wrong with its file.
+
+    A file that is followed and is held, or may not be read yet, is only told of: the reading tries it again, and
+    whoever mends it need not know who reads it.
+    """
+    try:
+        yield
+    except (HeldError, DeniedError) as error:
+        if isinstance(error, DeniedError) and not options.follows:
+            raise
+        log.warning("source=%s cannot be read yet: %s", options.name, error)
 
 
 def look(file: Path, writer: str) -> os.stat_result:
@@ -221,6 +245,8 @@ def look(file: Path, writer: str) -> os.stat_result:
             raise SourceError(f"{file}: is not a file; name the database that {writer} writes")
         for suffix in _BESIDE:
             _look_beside(f"{file}{suffix}")
+    except PermissionError as error:
+        raise DeniedError(f"{file}: {error.strerror}; let this user read it and its folder") from None
     except OSError as error:
         raise SourceError(f"{file}: {error.strerror}; check the path, or start {writer}") from None
     except ValueError as error:  # a NUL in the path

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult
 
 from exporters.sources import Options, Source, SourceError, Translated, seconds_of
 from exporters.sources.llm_metrics.generations import translate
-from exporters.sources.sqlite import file_of, look
+from exporters.sources.sqlite import file_of, first_look, look
 
 if TYPE_CHECKING:
     from exporters.sources.llm_metrics.reader import Connect
@@ -19,7 +19,8 @@ def open_file(url: SplitResult, options: Options) -> Source:
     """Open `llm-metrics:///path/llm_metrics.db`. Raises SourceError."""
     options.only(url, "latency", "lookback", "settle")
     file = file_of(url)
-    look(file, "llm_metrics")
+    with first_look(options):
+        look(file, "llm_metrics")
     sqlite = _library("sqlite")
     return _source(options, lambda: sqlite.Database(file))
 

@@ -1,7 +1,6 @@
 """msgtrace: the spans of msgflux and of whatever else sends it OTLP, as rows of one SQLite file."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult
 
@@ -10,7 +9,7 @@ from exporters.sources.msgtrace.database import connect
 from exporters.sources.msgtrace.rows import Rows
 from exporters.sources.msgtrace.sums import sums_of
 from exporters.sources.msgtrace.translation import translate
-from exporters.sources.sqlite import HeldError, file_of
+from exporters.sources.sqlite import file_of, first_look
 
 _WAIT = "10s"
 
@@ -26,8 +25,7 @@ def open_file(url: SplitResult, options: Options) -> Source:
     except ValueError as error:
         raise SourceError(f"{options.name}: wait: {error}") from None
     file = file_of(url)
-    # Who is told now what is wrong with the file mends it at once.
-    with suppress(HeldError):
+    with first_look(options):
         connect(file).close()
 
     def spans(records: Sequence[Any]) -> Translated:
