@@ -94,6 +94,8 @@ _REASONS = {
     "id": "with an id that is none, or not of 16 and 8 bytes",
     "protobuf": "not protobuf, or cut off",
     "too_large": "larger than 32 MiB, alone",
+    "too_deep": "nested more deeply than can be read",
+    "too_wide": "with too many columns, or too much in one that is read",
     "negative_score": "a score below zero, which a total cannot take",
     "too_many_spans": "a request of more than 50,000 spans",
 }

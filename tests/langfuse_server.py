@@ -5,12 +5,15 @@ breach, and so is a reply of its own that is not as the schema says. `breaches` 
 """
 
 import base64
+import gzip
 import json
+import socket
+import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
@@ -60,13 +63,15 @@ def seconds(text: str) -> float:
 
 @dataclass
 class Fault:
-    """A reply instead of the right one. `cut` sends half of the right one, `hang` none for so many seconds."""
+    """A reply instead of the right one. `cut` sends half of the right one, `hang` none for so many seconds, and `drip`
+    a byte of the right one each so many seconds."""
 
     status: int = 200
     body: bytes = b'{"message":"no"}'
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
     hang: float = 0.0
+    drip: float = 0.0
 
 
 @dataclass
@@ -93,6 +98,11 @@ class Langfuse:
         self.fault: Callable[[Request], Fault | None] = lambda _: None
         # Called with the rows of a page of the newer surface; returns how many of them it has after all.
         self.short: Callable[[int], int] = lambda rows: rows
+        self.gzip = False
+        # The header `Date`, where it is not the clock's.
+        self.dated = ""
+        # What stands in a reply in place of a text, and need not be JSON.
+        self.raw: dict[str, bytes] = {}
         self.limit_a_minute = 0
         self.skew = 0.0
         self.clock: Callable[[], float] = time.time
@@ -100,7 +110,7 @@ class Langfuse:
         self.served = 0
         self._window = (0.0, 0)
         self._contract = CONTRACTS["versions"][contract or version]
-        self._validate = validate
+        self.validates = validate
         self.stopping = threading.Event()
 
     @property
@@ -122,7 +132,7 @@ class Langfuse:
         with self.lock:
             self.requests.append(request)
             self.served += 1
-        headers = {"Date": formatdate(self.now(), usegmt=True), "Content-Type": "application/json"}
+        headers = {"Date": self.dated or formatdate(self.now(), usegmt=True), "Content-Type": "application/json"}
         if request.path != "/health" and request.headers.get("authorization") != authorization():
             return 401, headers, b'{"message":"Invalid credentials"}'
         limited = self._limited(headers)
@@ -130,9 +140,14 @@ class Langfuse:
             return 429, headers, b"429 - rate limit exceeded"
         self._hold_to_contract(request)
         status, reply = self._reply(request)
-        if self._validate and status == 200:
+        if self.validates and status == 200:
             self._check(request.path, reply)
-        return status, headers, json.dumps(reply).encode()
+        body = json.dumps(reply).encode()
+        for text, value in self.raw.items():
+            body = body.replace(json.dumps(text).encode(), value)
+        if self.gzip and "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"], body = "gzip", gzip.compress(body)
+        return status, headers, body
 
     def _limited(self, headers: dict[str, str]) -> bool:
         """The limiter rejects when nothing is left, so that the last request of a window is refused already."""
@@ -483,14 +498,20 @@ def _numbered(request: Request, rows: list[Row]) -> Any:
 def _older(row: Row) -> Row:
     """A row as the older surface has it: with the prompt, without what is the trace's."""
     found = {name: value for name, value in row.items() if name not in _OF_TRACE and not name.startswith("_")}
-    usage = row.get("usageDetails") or {}
+    usage = _map(row, "usageDetails")
     counts = {name: usage.get(name, 0) for name in ("input", "output", "total")}
     found["usage"] = {"unit": "TOKENS", **counts}
     found |= {"promptTokens": counts["input"], "completionTokens": counts["output"], "totalTokens": counts["total"]}
-    found["calculatedTotalCost"] = (row.get("costDetails") or {}).get("total")
+    found.setdefault("calculatedTotalCost", _map(row, "costDetails").get("total"))
     if row.get("providedModelName"):
         found["model"] = row["providedModelName"]
     return found
+
+
+def _map(row: Row, column: str) -> Row:
+    """A map of a row; nothing where something else is to stand in its place."""
+    found = row.get(column)
+    return found if isinstance(found, dict) else {}
 
 
 def _older_score(row: Row) -> Row:
@@ -539,22 +560,26 @@ def served(project: Langfuse) -> Iterator[str]:
                 {name.lower(): value for name, value in self.headers.items()},
             )
             fault = project.fault(request)
-            if fault is not None and not fault.cut:
+            if fault is not None and not fault.cut and not fault.drip:
                 with project.lock:
                     project.requests.append(request)
                 project.stopping.wait(fault.hang)
                 self._send(fault.status, fault.headers, fault.body)
                 return
             status, headers, body = project.answer(request)
-            self._send(status, headers, body, cut=fault is not None)
+            self._send(status, headers, body, fault)
 
-        def _send(self, status: int, headers: Mapping[str, str], body: bytes, *, cut: bool = False) -> None:
+        def _send(self, status: int, headers: Mapping[str, str], body: bytes, fault: Fault | None = None) -> None:
+            cut = fault is not None and fault.cut
             self.send_response_only(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             try:
                 self.end_headers()
-                self.wfile.write(body[: len(body) // 2] if cut else body)
+                if fault is not None and fault.drip:
+                    drip(self.connection, project.stopping, (body[at : at + 1] for at in range(len(body))), fault.drip)
+                else:
+                    self.wfile.write(body[: len(body) // 2] if cut else body)
             except OSError:
                 self.close_connection = True  # the client was killed in the middle
             self.close_connection = self.close_connection or cut
@@ -579,3 +604,52 @@ def served(project: Langfuse) -> Iterator[str]:
             project.stopping.set()
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def answering(
+    answer: Callable[[socket.socket, threading.Event], None], tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
+    """Serve what `answer` does with each connection, behind TLS if that is given; the address of it.
+
+    It also gets an event that is set when the test is over.
+    """
+    stopping = threading.Event()
+
+    def speak(plain: socket.socket) -> None:
+        # Whoever is cut off has had enough, and so has who hangs up.
+        with suppress(OSError), plain if tls is None else tls.wrap_socket(plain, server_side=True) as connection:
+            answer(connection, stopping)
+
+    def listen(server: socket.socket) -> None:
+        with suppress(OSError):  # closed: the test is over
+            while True:
+                threading.Thread(target=speak, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=listen, args=(server,), daemon=True)
+        thread.start()
+        try:
+            yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            stopping.set()
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def await_head(connection: socket.socket) -> None:
+    """Read a request's head. Raises OSError when the client hangs up instead."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        part = connection.recv(1 << 16)
+        if not part:
+            raise ConnectionError
+        head += part
+
+
+def drip(connection: socket.socket, stopping: threading.Event, parts: Iterable[bytes], every: float = 0.1) -> None:
+    """Write a part at a time."""
+    for part in parts:
+        connection.sendall(part)
+        if stopping.wait(every):
+            return

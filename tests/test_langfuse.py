@@ -20,9 +20,14 @@ START = 1_770_000_000.0
 
 def once(url: str, options: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `agentgauge once` on a server with its keys."""
+    return run("once", url, options, **environment)
+
+
+def run(command: str, url: str, options: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `agentgauge` that reads to the end on a server with its keys."""
     keys = {"LANGFUSE_PUBLIC_KEY": PUBLIC, "LANGFUSE_SECRET_KEY": SECRET}
     return subprocess.run(
-        [sys.executable, "-m", "exporters", "once", f"langfuse+{url}{options}"],
+        [sys.executable, "-m", "exporters", command, f"langfuse+{url}{options}"],
         env={**os.environ, **keys, **environment},
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 import time
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,11 @@ def test_a_server_is_asked_for_its_health_without_keys() -> None:
         "fd00:ec2::254",
         "::ffff:169.254.169.254",
         "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fd20:00ce:0000::0254%eth0",
         "0.0.0.0",
         "::",
         "224.0.0.1",
@@ -160,7 +166,44 @@ def test_addresses_of_metadata_and_of_no_machine_are_refused(address: str) -> No
     assert refused(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.5", "192.168.1.9", "8.8.8.8", "::1", "2606:4700::1111"])
+# How an address of IPv4 is written within one of IPv6, by RFC 4291, 2765, 6052, 8215, 3056, 5214 and 4380: mapped,
+# compatible, translated, NAT64 (well-known, and of a network in two forms), 6to4, ISATAP, Teredo's server and client.
+def within(address: str) -> list[str]:
+    number = int(IPv4Address(address))
+    high, low = f"{number >> 16:x}", f"{number & 0xFFFF:x}"
+    turned = f"{number >> 16 ^ 0xFFFF:x}:{number & 0xFFFF ^ 0xFFFF:x}"
+    return [
+        f"::ffff:{high}:{low}",
+        f"::{high}:{low}",
+        f"::ffff:0:{high}:{low}",
+        f"64:ff9b::{high}:{low}",
+        f"64:ff9b:1::{high}:{low}",
+        f"64:ff9b:1:{high}:{number >> 8 & 0xFF:x}:{(number & 0xFF) << 8:x}::",
+        f"2002:{high}:{low}::",
+        f"2002:{high}:{low}:1:2:3:4:5",
+        f"2001:db8::5efe:{high}:{low}",
+        f"2001:db8::200:5efe:{high}:{low}",
+        f"2001:0:{high}:{low}::",
+        f"2001:0:808:808:0:0:{turned}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "224.0.0.1"]
+)
+def test_an_address_that_leads_to_one_of_these_by_way_of_ipv6_is_refused(address: str) -> None:
+    assert [way for way in within(address) if not refused(way)] == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.5", "192.168.1.9", "93.184.216.34"])
+def test_one_that_leads_to_another_is_not(address: str) -> None:
+    assert [way for way in within(address) if refused(way)] == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.5", "192.168.1.9", "8.8.8.8", "::1", "2606:4700::1111", "fd12:3456:789a::1", "fd20:ce::253"],
+)
 def test_other_addresses_are_not(address: str) -> None:
     assert refused(address) == ""
 

@@ -1,5 +1,6 @@
 """A project's own totals, to hold ours against: on every surface, and within what a plan allows to ask."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -76,9 +77,52 @@ def test_a_call_across_midnight_is_of_the_day_on_which_it_ended(totals: tuple[La
     assert ask(midnight, midnight + 86_400) == Sums(calls=2, input_tokens=60, output_tokens=8, cost=1.0)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"data": 5}', b'{"data": [5]}', b"[]"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"<html>", b"{}", b'{"data": 5}', b'{"data": [5]}', b"[]", b"", b"\xff", b'{"data":[{"a":tru}]}'),
+        b'{"data": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"data": [{"sum_totalTokens": ' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}]}",
+        b'{"data": [' + b"{}," * 2_000_000 + b"{}]}",
+    ],
+    ids=range(11),
+)
+@pytest.mark.parametrize("totals", ["3.50.0", "3.225.3", "4.35.0"], indirect=True)
 def test_a_reply_that_is_no_total_is_said_in_one_line(totals: tuple[Langfuse, Totals], body: bytes) -> None:
     project, ask = totals
-    project.fault = lambda request: Fault(200, body) if request.path == "/v2/metrics" else None
+    project.fault = lambda request: Fault(200, body) if "metrics" in request.path else None
     with pytest.raises(SourceError, match="no list of totals"):
         ask(START, START + 3600)
+
+
+@pytest.mark.parametrize(
+    "number", ['"NaN"', '"Infinity"', "1e300", "-1e300", "1" * 300, f'"{"1" * 5000}"', '"many"', "null"]
+)
+def test_a_total_that_no_total_can_be_is_unknown(totals: tuple[Langfuse, Totals], number: str) -> None:
+    project, ask = totals
+    body = f'{{"data":[{{"count_count":{number},"sum_totalTokens":7,"sum_outputTokens":2,"sum_totalCost":{number}}}]}}'
+    project.fault = lambda request: Fault(200, body.encode()) if request.path == "/v2/metrics" else None
+    found = ask(START, START + 3600)
+    assert (found.calls, found.input_tokens, found.output_tokens, found.cost) == (None, 5, 2, None)
+
+
+@pytest.mark.parametrize("totals", ["3.50.0"], indirect=True)
+def test_days_that_go_on_for_ever_have_an_end(totals: tuple[Langfuse, Totals]) -> None:
+    project, ask = totals
+    usage = {"model": "gpt-4o", "countObservations": 1, "totalUsage": 3, "outputUsage": 1, "totalCost": 0}
+    page = json.dumps({"data": [{"usage": [usage]}] * 100}).encode()
+    project.fault = lambda request: Fault(200, page) if request.path == "/metrics/daily" else None
+    assert ask(START, START + 3600).calls == 1000
+
+
+@pytest.mark.parametrize("totals", ["3.225.3", "4.35.0"], indirect=True)
+def test_a_call_across_midnight_that_cannot_be_read_costs_itself(totals: tuple[Langfuse, Totals]) -> None:
+    project, ask = totals
+    midnight = START - START % 86_400 + 86_400 * 3
+    for name in ("good", "deep"):
+        project.add(id=name, start=midnight - 5, end=midnight + 5, usageDetails={"input": 30, "output": 4, "total": 34})
+    project.observations[-1]["usageDetails"] = {"input": "<deep>"}
+    project.raw["<deep>"] = b"[" * 2000 + b"]" * 2000
+    project.validates = False
+    project.fault = lambda request: Fault(200, b'{"data":[]}') if "metrics" in request.path else None
+    assert ask(midnight, midnight + 86_400) == Sums(calls=1, input_tokens=30, output_tokens=4, cost=0.0)

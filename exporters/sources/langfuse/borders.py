@@ -2,6 +2,7 @@
 
 from exporters.sources import Sums
 from exporters.sources.langfuse.client import Client
+from exporters.sources.langfuse.decoding import BadRowError
 from exporters.sources.langfuse.rows import Observation, observation_of
 from exporters.sources.langfuse.surfaces import Surface, parse
 from exporters.sources.langfuse.usage import OutOfRangeError, cost_of, tokens_of
@@ -24,7 +25,7 @@ def lasting_over(client: Client, surface: Surface, border: float, age: float) ->
             try:
                 row = observation_of(bytes(body))
                 found = plus(found, _taken(row)) if row.type in CALLS else found
-            except (ValueError, OutOfRangeError):
+            except (BadRowError, OutOfRangeError):
                 continue  # counted as a bad record where it is read to be counted
         page = reply.next
         if not page:

@@ -5,8 +5,9 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ import httpx
 
 from exporters.sources import SourceError
 from exporters.sources.addresses import refused
+from exporters.sources.langfuse.body import ACCEPTED, BodyError, TooLargeError, read_body
+from exporters.sources.langfuse.deadline import Deadline
 from exporters.sources.langfuse.keys import Keys
 
 # Cloud caps a reply at 5 MB; a self-hosted server sends whole prompts with its older lists.
@@ -21,7 +24,14 @@ REPLY_BYTES = 32 << 20
 CONNECT_SECONDS = 10.0
 # A clock that is less wrong than this is not: the `Date` of a reply has whole seconds.
 SKEW_SECONDS = 2.0
+# Past a year it is no clock that is wrong; who believed it would read nothing.
+_LONGEST_SKEW = 366 * 86_400.0
 _LONGEST_WAIT = 86_400.0
+_LONGEST_PLACE = 200
+_TOO_LONG = "took too long to reply; a longer ?timeout= may help"
+
+# What httpx raises, and ValueError where an address or a header is none.
+_BROKEN = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, RuntimeError, ValueError)
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every request
 
@@ -46,20 +56,22 @@ class RefusedError(Exception):
 
 class Client:
     """The API below `origin`. httpx rather than requests: its trace of a connection lets the peer's address be
-    looked at before a byte is sent, and a socket under way be cut by `close`. Redirects are never followed, so no
-    other host sees the keys; certificates are verified, proxies of the environment are used."""
+    looked at before a byte is sent. Redirects are never followed, so no other host sees the keys; certificates are
+    verified, proxies of the environment are used."""
 
     def __init__(self, origin: str, keys: Keys, timeout: float, *, reply_bytes: int = REPLY_BYTES) -> None:
+        """`timeout` is that of a whole request in seconds, from its connection to the last byte of its reply."""
         self.origin = origin
         self._timeout = timeout
         self._reply_bytes = reply_bytes
         self._closed = threading.Event()
-        self._socket: socket.socket | None = None
+        # A second handle of the connection's socket, which is ours to shut down whatever becomes of the first.
+        self._line: socket.socket | None = None
         self._auth = httpx.BasicAuth(keys.public, keys.secret)
         self._http = httpx.Client(
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
             follow_redirects=False,
-            headers={"Accept": "application/json", "User-Agent": "agentgauge"},
+            headers={"Accept": "application/json", "Accept-Encoding": ACCEPTED, "User-Agent": "agentgauge"},
         )
         # Of the last reply that told them: what is left of the rate limit, and the limit.
         self.remaining: float | None = None
@@ -74,68 +86,86 @@ class Client:
     def close(self) -> None:
         """End a request under way, and let go of the connection."""
         self._closed.set()
-        cut = self._socket
-        if cut is not None:
-            with suppress(OSError):  # it was closed already
-                cut.shutdown(socket.SHUT_RDWR)
+        self._cut()
         self._http.close()
+        self._hang_up()
 
     def get(self, path: str, params: Sequence[tuple[str, str]] = (), *, keyed: bool = True) -> bytes:
         """Return the body of a reply with status 200. Raises RefusedError, or SourceError for a forbidden address."""
         if self._closed.is_set():
             raise RefusedError(f"{self.origin}: closed")
-        try:
-            with self._http.stream(
-                "GET",
-                f"{self.origin}/api/public{path}",
-                params=list(params),
-                auth=self._auth if keyed else None,
-                extensions={"trace": self._look_at},
-            ) as reply:
-                self._note(reply.headers)
-                body = self._body(reply)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, RuntimeError) as error:
-            raise RefusedError(f"{self.origin}: {_said(error)}") from None
-        if reply.status_code != 200:
-            raise self._refusal(reply, path, body)
+        deadline = Deadline(self._timeout, self._cut)
+        with ExitStack() as failed:
+            failed.callback(self._hang_up)
+            try:
+                with deadline:
+                    body = self._ask(path, params, deadline, keyed=keyed)
+            except (*_BROKEN, BodyError) as error:
+                raise RefusedError(f"{self.origin}: {_TOO_LONG if deadline.over else _said(error)}") from None
+            if deadline.over:  # a body without a length ends where it is cut
+                raise RefusedError(f"{self.origin}: {_TOO_LONG}")
+            failed.pop_all()
         return body
 
-    def _look_at(self, event: str, info: Mapping[str, Any]) -> None:
-        """Refuse a peer before anything is sent to it, and keep the socket for `close`."""
-        if event not in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+    def _ask(self, path: str, params: Sequence[tuple[str, str]], deadline: Deadline, *, keyed: bool) -> bytes:
+        with self._http.stream(
+            "GET",
+            f"{self.origin}/api/public{path}",
+            params=list(params),
+            auth=self._auth if keyed else None,
+            extensions={"trace": partial(self._look_at, deadline)},
+        ) as reply:
+            self._note(reply.headers)
+            if reply.status_code != 200:
+                raise self._refusal(reply, path)
+            try:
+                return read_body(reply.iter_raw(), reply.headers.get("content-encoding", ""), self._reply_bytes)
+            except TooLargeError:
+                most = self._reply_bytes >> 20
+                raise RefusedError(f"{self.origin}: a reply of more than {most} MiB", "too_large") from None
+
+    def _look_at(self, deadline: Deadline, event: str, info: Mapping[str, Any]) -> None:
+        """Refuse a peer before anything is sent to it, and keep a handle of the socket to cut it by."""
+        if event != "connection.connect_tcp.complete":
             return
         stream = info["return_value"]
-        if event == "connection.connect_tcp.complete":
-            address = stream.get_extra_info("server_addr")[0]
-            why = refused(address)
-            if why:
-                raise SourceError(f"{self.origin}: leads to {address}, {why}; it is not asked")
-        self._socket = stream.get_extra_info("socket")
+        address = stream.get_extra_info("server_addr")[0]
+        why = refused(address)
+        if why:
+            raise SourceError(f"{self.origin}: leads to {address}, {why}; it is not asked")
+        self._hang_up()
+        self._line = stream.get_extra_info("socket").dup()
+        if deadline.over or self._closed.is_set():  # there was nothing to cut yet
+            self._cut()
 
-    def _body(self, reply: httpx.Response) -> bytes:
-        """Read a reply, decompressed, up to a bound in bytes and in time."""
-        deadline = time.monotonic() + 4 * self._timeout
-        body = bytearray()
-        for chunk in reply.iter_bytes(1 << 16):
-            body += chunk
-            if len(body) > self._reply_bytes:
-                raise RefusedError(f"{self.origin}: a reply of more than {self._reply_bytes >> 20} MiB", "too_large")
-            if time.monotonic() > deadline:
-                raise RefusedError(f"{self.origin}: a reply that takes more than {4 * self._timeout:.0f} s")
-        return bytes(body)
+    def _cut(self) -> None:
+        """Shut the connection down, in whatever state it is: who reads or writes comes to its end at once."""
+        line = self._line
+        if line is not None:
+            with suppress(OSError):  # it was closed already
+                line.shutdown(socket.SHUT_RDWR)
+
+    def _hang_up(self) -> None:
+        """Cut the connection and let go of it. httpx may have kept it: then it finds it at its end, and makes another,
+        of which there is a handle again."""
+        self._cut()
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
     def _note(self, headers: httpx.Headers) -> None:
         """Note the server's clock and what is left of the rate limit."""
         try:
             skew = parsedate_to_datetime(headers["date"]).timestamp() - time.time()
-            self.skew = skew if abs(skew) > SKEW_SECONDS else 0.0
+            self.skew = skew if SKEW_SECONDS < abs(skew) < _LONGEST_SKEW else 0.0
         except (KeyError, ValueError, TypeError, OverflowError):
             pass
         self.remaining = _number(headers.get("x-ratelimit-remaining"), self.remaining)
         self.limit = _number(headers.get("x-ratelimit-limit"), self.limit)
 
-    def _refusal(self, reply: httpx.Response, path: str, body: bytes) -> RefusedError:
-        """Say what a status other than 200 means. No text of the server's is repeated: it may repeat ours."""
+    def _refusal(self, reply: httpx.Response, path: str) -> RefusedError:
+        """Say what a status other than 200 means. The reply's text is not read: it may repeat ours, and is of any
+        size."""
         status, asked = reply.status_code, f"{self.origin}/api/public{path}"
         if status in (401, 403):
             return RefusedError(
@@ -154,8 +184,7 @@ class Client:
         if status in (413, 422, 504, 524):
             return RefusedError(f"{asked}: asked for too much at once (HTTP {status})", "too_much")
         if 300 <= status < 400:
-            to = urlsplit(reply.headers.get("location", ""))
-            where = f"{to.scheme}://{to.hostname}" if to.hostname else "another path"
+            where = _place(reply.headers.get("location", ""))
             return RefusedError(
                 f"{asked}: sends us to {where} (HTTP {status}), which is not followed with keys; "
                 "if that is where Langfuse is, use its address as the source's URL",
@@ -179,16 +208,25 @@ def _number(text: str | None, otherwise: float | None) -> float | None:
     return float(text) if text is not None and text.strip().isdecimal() and len(text) < 16 else otherwise
 
 
+def _place(location: str) -> str:
+    """Say whereto a redirect leads, without its path."""
+    try:
+        to = urlsplit(location)
+    except ValueError:
+        return "no address"
+    return f"{to.scheme}://{to.hostname}"[:_LONGEST_PLACE] if to.hostname else "another path"
+
+
 def _said(error: Exception) -> str:
     """Say what went wrong with a connection."""
+    if isinstance(error, BodyError):
+        return f"the reply {error}"
     if isinstance(error, httpx.ConnectTimeout):
         return "does not answer; check the host, and that this machine may reach it"
     if isinstance(error, httpx.TimeoutException):
-        return "took too long to reply; a longer ?timeout= may help"
+        return _TOO_LONG
     if isinstance(error, httpx.ConnectError):
         return f"cannot be reached: {error}"
     if isinstance(error, httpx.RemoteProtocolError):
         return "the reply was cut short"
-    if isinstance(error, httpx.DecodingError):
-        return "the reply cannot be decompressed"
     return f"the connection broke ({type(error).__name__})"

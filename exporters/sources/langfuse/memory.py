@@ -4,6 +4,8 @@ import struct
 from collections.abc import Mapping
 from hashlib import blake2b
 
+from exporters.sources.langfuse.rows import Observation
+
 # Together they are at most so many rows, of 16 bytes in the state and some hundred in memory. Past it the oldest are
 # forgotten: read again, they are told apart downstream, where every counted span is known for ever.
 MOST_ROWS = 200_000
@@ -85,6 +87,16 @@ class Memory:
         key = (now, last[1] + 1 if last[0] == now else 0) if now >= last[0] else (last[0], last[1] + 1)
         self._parts[key] = {}
         return key
+
+
+def mark_of(row: Observation, *, given_up: bool) -> str:
+    """Return what of a row may not change once it is counted."""
+    return f"{_written(row.usage_details)}{_written(row.cost_details)}{row.level}{given_up}"
+
+
+def _written(amounts: Mapping[str, object] | None) -> str:
+    """A map of amounts, the same however a server orders it."""
+    return ",".join(f"{name}={amounts[name]}" for name in sorted(amounts) if amounts[name]) if amounts else ""
 
 
 def _hash(text: str) -> int:

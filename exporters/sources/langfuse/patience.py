@@ -8,6 +8,8 @@ from exporters.sources.langfuse.client import RefusedError
 # A pause up to this is the budget of a rate limit at work, whose window is a minute; a longer one is told.
 _SHORT_PAUSE = 65.0
 _LONGEST_PAUSE = 300.0
+# Between two steps while a problem is shown.
+_STEP_PAUSE = 1.0
 # Failures in a row that are tried again at once, before the source is said to be down.
 _RETRIES = 2
 
@@ -29,6 +31,10 @@ class Patience:
     def answered(self) -> None:
         """Begin anew: there was an answer."""
         self._failures, self.problem = 0, ""
+
+    def slow_down(self, problem: str) -> None:
+        """Go on step by step: there was an answer, and a problem with it that is to be shown."""
+        self.until, self.problem = time.monotonic() + _STEP_PAUSE, problem
 
     def refused(self, refusal: RefusedError) -> str:
         """Pause; return the trouble if it is to be told beside what is read. Raises SourceError when nothing can be."""

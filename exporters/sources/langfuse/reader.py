@@ -12,15 +12,17 @@ import msgspec
 from exporters.sources import Batch, SourceError
 from exporters.sources.langfuse import surfaces, walks
 from exporters.sources.langfuse.client import Client, RefusedError
-from exporters.sources.langfuse.memory import Memory
+from exporters.sources.langfuse.history import begin_of
+from exporters.sources.langfuse.memory import Memory, mark_of
 from exporters.sources.langfuse.patience import Patience
 from exporters.sources.langfuse.rows import Row, observation_of, score_of
-from exporters.sources.langfuse.surfaces import List, Page, Surface
+from exporters.sources.langfuse.surfaces import CORE, List, Page, Surface, iso
 from exporters.sources.langfuse.traces import Traces
 from exporters.sources.langfuse.walks import TIERS, Stream, Tier, Walk
 
-_OLDEST = 12 * 365 * 86400.0
 _DRIFTS = 3
+# Replies in a row that were too large for one row: past it, it may be the server that does it, and is shown.
+_MOST_PASSED = 10
 
 _encode_stream = msgspec.json.Encoder().encode
 _decode_stream = msgspec.json.Decoder(Stream).decode
@@ -58,6 +60,7 @@ class Project:
         self._total: int | None = None
         self._drifts = 0
         self._limits: dict[List, int] = {}
+        self._passed = 0
         self._due = 0.0
         self._patience = Patience()
 
@@ -100,7 +103,10 @@ class Project:
                 self._surface = None  # another version by now: look again what it has
             problem = self._patience.refused(refusal)
             return Batch([], {}, more=True, problem=problem, retries=1)
-        self._patience.answered()
+        if batch.problem:
+            self._patience.slow_down(batch.problem)
+        else:
+            self._patience.answered()
         return batch
 
     def backlog(self) -> int:
@@ -150,27 +156,13 @@ class Project:
     def _begin(self, surface: Surface) -> Batch:
         """Find out where the project's history begins, and begin there."""
         now = self._client.now()
-        begin = now - self._settings.since if self._settings.since is not None else self._oldest(surface, now)
+        since = self._settings.since
+        begin = now - since if since is not None else begin_of(self._client, surface, now)
         self._streams = {"observations": walks.fresh(begin, self._tiers("observations"))}
         if surface.by_end:
             self._streams["unended"] = walks.fresh(begin, TIERS)
         self._streams["scores"] = walks.fresh(begin, TIERS)
         return Batch([], {"origin": self._client.origin.encode(), **self._parts()}, more=True)
-
-    def _oldest(self, surface: Surface, now: float) -> float:
-        """Return a time before which there is no row. Lists go backwards only, so steps back are doubled."""
-        back = 86_400.0
-        while back < _OLDEST and self._any_before(surface, now - back):
-            back *= 2
-        return now - back
-
-    def _any_before(self, surface: Surface, until: float) -> bool:
-        page = ""
-        while True:
-            found = self._ask(surface.any_before(until, page=page), "")
-            if found.rows or not found.next:
-                return bool(found.rows)
-            page = found.next
 
     def _next(self, surface: Surface) -> List | None:
         """Return the list to read on, and begin a new walk where one is due."""
@@ -200,8 +192,9 @@ class Project:
         try:
             page = self._ask(asked, walk.page)
         except RefusedError as refusal:
-            return self._otherwise(refusal, surface, name, limit)
-        batch = Batch([], {}, size=len(page.rows), more=True)
+            return self._otherwise(refusal, surface, name, walk)
+        self._passed = 0
+        batch = Batch([], {}, size=len(page.rows))
         for body in page.rows:
             self._take(name, bytes(body), walk, batch)
         if self._drifted(walk.page, page):
@@ -210,8 +203,12 @@ class Project:
             walks.turn(stream, page.next, len(page.rows))
             if not page.next:
                 self._limits[name] = min(2 * limit, surface.most(name))
+        return self._finish(batch, name)
+
+    def _finish(self, batch: Batch, name: List) -> Batch:
+        """Say in a batch how far a list is read, and whether there is more."""
         batch.cursor = {
-            name: _encode_stream(stream),
+            name: _encode_stream(self._streams[name]),
             **self._memory.moved(self._client.now() - 2 * self._reach("observations")),
         }
         batch.more = any(stream.walk is not None for stream in self._streams.values())
@@ -226,14 +223,13 @@ class Project:
                 identity, at, mark = score.id, score.timestamp, f"{score.value}"
             else:
                 found = row.observation = observation_of(body)
-                identity = f"{found.trace_id}/{found.id}"
                 at = found.end_time if self._by_end and found.end_time is not None else found.start_time
                 if found.end_time is None and found.type != "EVENT":
                     row.given_up = name == "unended" or found.start_time.timestamp() < walk.to - self._settings.age
                     if not row.given_up:
                         return
                 row.trace = self._traces.of(found.trace_id)
-                mark = f"{_amounts(found.usage_details)}{_amounts(found.cost_details)}{found.level}{row.given_up}"
+                identity, mark = f"{found.trace_id}/{found.id}", mark_of(found, given_up=row.given_up)
             time_ = at.timestamp()
         except (ValueError, OverflowError):
             identity, mark, time_ = body.decode("utf-8", "replace"), "", walk.at
@@ -254,12 +250,10 @@ class Project:
     def _by_end(self) -> bool:
         return self._surface is not None and self._surface.by_end
 
-    def _otherwise(self, refusal: RefusedError, surface: Surface, name: List, limit: int) -> Batch:
-        """Ask in another way from now on: for a shorter stretch, then for fewer rows. Raises the refusal again."""
-        stream = self._streams[name]
-        walk = stream.walk
-        assert walk is not None  # noqa: S101 -- it was asked for
-        bad, page = {}, walk.page
+    def _otherwise(self, refusal: RefusedError, surface: Surface, name: List, walk: Walk) -> Batch:
+        """Ask in another way from now on: for a shorter stretch, then for fewer rows, then past the one row that is
+        too large. Raises the refusal again."""
+        stream, page, limit = self._streams[name], walk.page, self._limits.get(name, surface.most(name))
         if refusal.kind == "wrong" and page:
             walks.again(stream)  # the server takes its cursor no longer
         elif refusal.kind not in ("too_much", "too_large"):
@@ -268,13 +262,43 @@ class Project:
             pass
         elif limit > 1:
             self._limits[name] = limit // 2
-        elif refusal.kind == "too_large" and surface.paged:
-            # One row alone is past the bound: it is left out, or nothing after it would ever be read.
-            walks.turn(stream, str(int(page or 1) + 1), 1)
-            bad["too_large"], self._total = 1, None
-        else:
+        elif refusal.kind == "too_much":
             raise refusal
-        return Batch([], {name: _encode_stream(stream)}, more=True, bad=bad, retries=1)
+        elif not walks.again(stream, narrower=True, least=walks.NARROWEST):
+            return self._pass(refusal, surface, name, walk, page)
+        return Batch([], {name: _encode_stream(stream)}, more=True, retries=1)
+
+    def _pass(self, refusal: RefusedError, surface: Surface, name: List, walk: Walk, page: str) -> Batch:
+        """Leave out the row that a page of one should have had, or nothing after it would ever be read."""
+        stream, batch, core = self._streams[name], Batch([], {}, retries=1), self._core(surface, name, walk, page)
+        if core is not None:
+            for body in core.rows:
+                self._take(name, bytes(body), walk, batch)
+            bad, batch.records = len(batch.records), []
+            self._passed = 0 if core.rows else self._passed + 1
+            walks.turn(stream, core.next, len(core.rows))
+        else:
+            # Nothing is known of it but its millisecond.
+            identity = f"too_large/{name}/{iso(walk.at)}/{page if surface.numbered(name) else ''}"
+            note = walk.at >= walk.to - self._reach(name)
+            bad = int(self._memory.look(identity, "", self._client.now(), note=note) == "new")
+            walks.turn(stream, str(int(page or 1) + 1) if surface.numbered(name) else "", 1)
+            self._passed, self._total = self._passed + 1, None
+        batch.bad = {"too_large": bad} if bad else {}
+        batch.problem = str(refusal) if self._passed > _MOST_PASSED else ""
+        return self._finish(batch, name)
+
+    def _core(self, surface: Surface, name: List, walk: Walk, page: str) -> Page | None:
+        """Ask for a row by what every row has only; None where that cannot be, or is too large as well."""
+        if name == "scores" or surface.paged:
+            return None
+        age = self._settings.age
+        try:
+            return self._ask(surface.ask(name, walk.at, walk.end, page=page, limit=1, age=age, fields=CORE), page)
+        except RefusedError as refusal:
+            if refusal.kind != "too_large":
+                raise
+            return None
 
     def _drifted(self, asked: str, page: Page) -> bool:
         """Whether rows came or went while numbered pages of a slice were read, so that some moved past us."""
@@ -294,8 +318,3 @@ class Project:
 
     def _parts(self) -> dict[str, bytes]:
         return {name: _encode_stream(stream) for name, stream in self._streams.items()}
-
-
-def _amounts(details: Mapping[str, object] | None) -> str:
-    """A map of amounts, the same however a server orders it."""
-    return ",".join(f"{name}={details[name]}" for name in sorted(details) if details[name]) if details else ""

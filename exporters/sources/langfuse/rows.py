@@ -1,18 +1,22 @@
 """Rows of Langfuse's lists as spans: observations of both surfaces, and scores."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Annotated
 
 import msgspec
 
 from exporters.sources import Translated
+from exporters.sources.langfuse.decoding import BadRowError, decoded_row
 from exporters.sources.langfuse.usage import MOST, OutOfRangeError, Tokens, cost_of, tokens_of
 from exporters.span import Kind, Span, error_type
 
 _LATEST = 4102444800.0  # 2100-01-01; a time past it is a broken clock
 _LONG_NAME = 1024  # names and ids are kept for long: no row may fill memory with one
+
+# Not Any: no row may fill memory with objects either, and the rows of a page are in it together.
+Amount = int | float | str | bool | None
+Amounts = Annotated[dict[str, Amount], msgspec.Meta(max_length=256)]
 
 
 class TraceFacts(msgspec.Struct, gc=False):
@@ -42,14 +46,14 @@ class Observation(msgspec.Struct, gc=False, rename="camel"):
     # One column: older servers of the newer surface call it by the second name.
     model: str | None = None
     provided_model_name: str | None = None
-    usage_details: dict[str, Any] | None = None
-    cost_details: dict[str, Any] | None = None
-    total_cost: Any = None
+    usage_details: Amounts | None = None
+    cost_details: Amounts | None = None
+    total_cost: Amount = None
     # What servers had before the two maps.
-    calculated_total_cost: Any = None
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    total_tokens: Any = None
+    calculated_total_cost: Amount = None
+    prompt_tokens: Amount = None
+    completion_tokens: Amount = None
+    total_tokens: Amount = None
     latency: float | None = None
     time_to_first_token: float | None = None
     prompt_name: str | None = None
@@ -70,7 +74,7 @@ class Score(msgspec.Struct, gc=False, rename="camel"):
     id: str
     name: str
     timestamp: datetime
-    value: Any = None
+    value: Amount = None
     data_type: str | None = None
     environment: str | None = None
     trace_id: str | None = None
@@ -91,12 +95,6 @@ class Row(msgspec.Struct, gc=False):
     given_up: bool = False
 
 
-class _BadRowError(Exception):
-    """A row that cannot be used; its text is the reason's label value."""
-
-
-Found = TypeVar("Found", Observation, Score)
-
 _observation = msgspec.json.Decoder(Observation)
 _score = msgspec.json.Decoder(Score)
 
@@ -105,13 +103,13 @@ _OPERATIONS = {"GENERATION": "chat", "EMBEDDING": "embeddings"}
 
 
 def observation_of(body: bytes) -> Observation:
-    """Decode an observation. Raises ValueError whose text is the reason."""
-    return _decoded(body, _observation, Observation)
+    """Decode an observation. Raises BadRowError."""
+    return decoded_row(body, _observation, Observation)
 
 
 def score_of(body: bytes) -> Score:
-    """Decode a score. Raises ValueError whose text is the reason."""
-    return _decoded(body, _score, Score)
+    """Decode a score. Raises BadRowError."""
+    return decoded_row(body, _score, Score)
 
 
 def translate(rows: Sequence[Row], environment: str = "") -> Translated:
@@ -124,11 +122,11 @@ def translate(rows: Sequence[Row], environment: str = "") -> Translated:
         try:
             span = _score_span(row, environment) if row.is_score else _observation_span(row, environment)
             if max(len(span.trace_id), len(span.span_id), len(span.parent_id)) > _LONG_NAME:
-                raise _BadRowError("id_too_long")
+                raise BadRowError("id_too_long")
             made.spans.append(span)
-        except (_BadRowError, ValueError) as reason:
+        except BadRowError as reason:
             made.bad[str(reason)] = made.bad.get(str(reason), 0) + 1
-        except OutOfRangeError:
+        except (OutOfRangeError, ValueError, OverflowError):
             made.bad["out_of_range"] = made.bad.get("out_of_range", 0) + 1
     return made
 
@@ -224,8 +222,8 @@ def _number(found: Score) -> float | None:
     if found.data_type not in (None, "NUMERIC", "BOOLEAN") or not isinstance(found.value, bool | int | float):
         return None
     if found.value < 0:
-        raise _BadRowError("negative_score")
-    if found.value >= MOST:
+        raise BadRowError("negative_score")
+    if not found.value < MOST:  # nor NaN
         raise OutOfRangeError
     return float(found.value)
 
@@ -234,45 +232,11 @@ def _time(stamp: datetime) -> float:
     seconds = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
     if 0.0 <= seconds < _LATEST:
         return seconds
-    raise _BadRowError("timestamp")
+    raise BadRowError("timestamp")
 
 
 def _short(text: str | None) -> str:
     return text[:_LONG_NAME] if text else ""
-
-
-def _decoded(body: bytes, decoder: "msgspec.json.Decoder[Found]", kind: type[Found]) -> Found:
-    try:
-        return decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        pass
-    # Not strict JSON, or not of the known types: a lone surrogate in a prompt is not ours to judge.
-    try:
-        loose = json.loads(bytes(body).decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        raise ValueError("json") from None
-    if not isinstance(loose, dict):
-        raise ValueError("not_an_object")
-    try:
-        known = kind.__struct_encode_fields__
-        return msgspec.convert({name: _printable(value) for name, value in loose.items() if name in known}, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise ValueError(_reason(str(error))) from None
-
-
-def _printable(value: Any) -> Any:
-    """Replace lone surrogates, which no encoder takes."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {str(_printable(key)): _printable(inner) for key, inner in value.items() if not isinstance(inner, dict)}
-    return value
-
-
-def _reason(said: str) -> str:
-    if "missing required field" in said:
-        return "missing_field"
-    return "timestamp" if "Time" in said or "timestamp" in said else "wrong_type"
 
 
 _NO_FACTS = TraceFacts()

@@ -1,16 +1,20 @@
 """The read surfaces of Langfuse's API, older and newer, as lists that are asked for by time."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from exporters.sources.langfuse.client import Client, RefusedError
+from exporters.sources.langfuse.decoding import BadRowError, cut_down, decoded
+from exporters.sources.langfuse.scanner import MalformedError, TooManyError, elements, members
 
-# Everything but the prompts and answers (`io`) and the metadata.
+# Everything but the prompts and answers (`io`) and the metadata; and what every row has, of known lengths mostly.
 FIELDS = "core,basic,time,model,usage,prompt,metrics,trace_context"
+CORE = "core"
 
 List = Literal["observations", "unended", "scores", "traces"]
 Asked = tuple[str, list[tuple[str, str]]]
@@ -27,7 +31,8 @@ class Page(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct, rename="camel"):
-    cursor: str | None = None
+    # It becomes a part of an address, and of the state.
+    cursor: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
     page: int | None = None
     total_items: int | None = None
     total_pages: int | None = None
@@ -38,10 +43,23 @@ class _Reply(msgspec.Struct):
     meta: _Meta
 
 
+class _Health(msgspec.Struct):
+    version: str
+
+
+# A page with more commas may be millions of rows of nothing, which take thirty times its size once they are apart.
+_MOST_COMMAS = 1 << 20
+_MOST_ROWS = 10_000
+_MOST_MEMBERS = 100
+
 # From here on the contracts have the newer surface, which need not be switched on, and the parameter `filter`.
 _NEWER_SINCE = (3, 150, 0)
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_NUMBERS = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?(?:-|$)", re.ASCII)
 
-_decode = msgspec.json.Decoder(_Reply).decode
+_reply = msgspec.json.Decoder(_Reply)
+_meta = msgspec.json.Decoder(_Meta)
+_health = msgspec.json.Decoder(_Health)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +79,23 @@ class Surface:
         """The largest page that the server gives; it answers 400 above."""
         return 1000 if name in ("observations", "unended") and not self.paged else 100
 
-    def ask(self, name: List, since: float, until: float, *, page: str, limit: int, age: float) -> Asked:
-        """Return path and parameters of a page of a list in `[since, until)`.
+    def numbered(self, name: List) -> bool:
+        """Whether the pages of a list have numbers; those of the others are found by a cursor."""
+        if name == "scores":
+            return self.scores != "/v3/scores"
+        return name == "traces" or self.paged
+
+    def ask(
+        self, name: List, since: float, until: float, *, page: str, limit: int, age: float, fields: str = FIELDS
+    ) -> Asked:
+        """Return path and parameters of a page of a list in `[since, until)`, with some fields where a server lets
+        choose.
 
         Observations are by the end, and those without one by the start; `age` bounds how long before its end a span
         may have begun, which the server needs so that it does not search all of its history.
         """
-        cursor = not self.paged if name in ("observations", "unended") else self.scores == "/v3/scores"
         params = [("limit", str(limit))]
-        if name == "traces" or not cursor:
+        if self.numbered(name):
             params.append(("page", page or "1"))
         elif page:
             params.append(("cursor", page))
@@ -82,7 +108,7 @@ class Surface:
         if not self.by_end:
             return "/observations", [*params, ("fromStartTime", iso(since)), ("toStartTime", iso(until))]
         params.append(("filter", json.dumps(_conditions(name, since, until, age), separators=(",", ":"))))
-        return ("/observations", params) if self.paged else ("/v2/observations", [*params, ("fields", FIELDS)])
+        return ("/observations", params) if self.paged else ("/v2/observations", [*params, ("fields", fields)])
 
     def lasting_over(self, border: float, *, page: str, age: float) -> Asked:
         """Return path and parameters of a page of the observations that began before a time and ended at it or
@@ -98,7 +124,7 @@ class Surface:
         params = [("limit", "1"), ("toStartTime", iso(until))]
         if self.paged:
             return "/observations", [*params, ("page", page or "1")]
-        return "/v2/observations", [*params, ("fields", "core"), *([("cursor", page)] if page else [])]
+        return "/v2/observations", [*params, ("fields", CORE), *([("cursor", page)] if page else [])]
 
 
 def parse(body: bytes, page: str = "") -> Page:
@@ -106,29 +132,29 @@ def parse(body: bytes, page: str = "") -> Page:
 
     With a cursor, a page may be short or even empty and not be the last: only a missing cursor says so.
     """
-    try:
-        reply = _decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        reply = None
-    reply = reply or _loosely(body)
+    few = len(body) <= 2 * _MOST_COMMAS or body.count(b",") <= _MOST_COMMAS
+    reply = (decoded(body, _reply) if few else None) or _taken_apart(body)
     if reply is None:
         what = "a page of HTML, as a proxy shows" if b"<" in body[:64] else "no list in JSON, or half of one"
         raise RefusedError(f"the reply is {what}")
     meta = reply.meta
-    if meta.total_pages is not None:
+    if meta.total_pages is not None and meta.cursor is None and _NUMBER.fullmatch(page or "1"):
         number = int(page or 1)
         return Page(reply.data, str(number + 1) if number < meta.total_pages else "", meta.total_items)
     return Page(reply.data, meta.cursor or "")
 
 
-def _loosely(body: bytes) -> _Reply | None:
-    """Decode a reply with a row that is not strict JSON, such as one with a NaN: it is for the row to be refused."""
+def _taken_apart(body: bytes) -> _Reply | None:
+    """Find the rows of a page of which one cannot be decoded, such as one with a NaN or one that is nested too deeply:
+    it is for the row to be refused."""
     try:
-        found = json.loads(body.decode("utf-8", "replace"))
-        rows = [msgspec.Raw(json.dumps(row).encode()) for row in found["data"]]
-        return _Reply(rows, msgspec.convert(found["meta"], _Meta))
-    except (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError):
+        places = members(body, (b"data", b"meta"), most=_MOST_MEMBERS)
+        rows = elements(body, places[b"data"], most=_MOST_ROWS)
+        meta = decoded(cut_down(body[slice(*places[b"meta"])], _Meta.__struct_encode_fields__), _meta)
+    except (MalformedError, TooManyError, BadRowError, KeyError):
         return None
+    whole = memoryview(body)
+    return None if meta is None else _Reply([msgspec.Raw(whole[start:end]) for start, end in rows], meta)
 
 
 def detect(client: Client, wanted: Literal["auto", "v1", "v2"]) -> Surface:
@@ -144,34 +170,26 @@ def detect(client: Client, wanted: Literal["auto", "v1", "v2"]) -> Surface:
         )
     newer = wanted == "v2"
     if wanted == "auto" and not (0, 0, 0) < version < _NEWER_SINCE:
-        try:
-            client.get("/v2/observations", [("limit", "1"), ("fields", "core")])
-            newer = True
-        except RefusedError as refusal:
-            if refusal.kind != "absent":
-                raise
-            if version >= (4, 0, 0):
-                raise RefusedError(
-                    f"{client.origin}: says it is Langfuse {version[0]} and has no /v2/observations; "
-                    "check that the URL is that of Langfuse itself",
-                    "wrong",
-                ) from None
+        newer = _has(client, "/v2/observations", ("fields", CORE))
+        if not newer and version >= (4, 0, 0):
+            raise RefusedError(
+                f"{client.origin}: says it is Langfuse {version[0]} and has no /v2/observations; "
+                "check that the URL is that of Langfuse itself",
+                "wrong",
+            )
     return Surface(version=version, paged=not newer, scores=_scores(client, version, newer))
 
 
 def _version(client: Client) -> tuple[int, int, int]:
     """Ask for the version of a server; (0, 0, 0) where it does not say."""
     try:
-        found = msgspec.json.decode(client.get("/health", keyed=False))
-        numbers = [int(part) for part in found["version"].split("-")[0].split(".")[:3]]
+        health = decoded(client.get("/health", keyed=False), _health)
     except RefusedError as refusal:
         if refusal.kind != "absent":
             raise
-        return (0, 0, 0)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError, AttributeError):
-        return (0, 0, 0)
-    major, minor, patch = (*numbers, 0, 0, 0)[:3]
-    return major, minor, patch
+        health = None
+    match = _NUMBERS.match(health.version) if health is not None else None
+    return (int(match[1]), int(match[2] or 0), int(match[3] or 0)) if match else (0, 0, 0)
 
 
 def _scores(client: Client, version: tuple[int, int, int], newer: bool) -> Scores:
@@ -180,13 +198,18 @@ def _scores(client: Client, version: tuple[int, int, int], newer: bool) -> Score
         return "/v3/scores"
     if (0, 0, 0) < version <= (3, 50, 0):
         return "/scores"
+    return "/v2/scores" if _has(client, "/v2/scores") else "/scores"
+
+
+def _has(client: Client, path: str, *params: tuple[str, str]) -> bool:
+    """Return whether a server has a list. One with a row that is too large is there. Raises RefusedError."""
     try:
-        client.get("/v2/scores", [("limit", "1")])
+        client.get(path, [("limit", "1"), *params])
     except RefusedError as refusal:
-        if refusal.kind != "absent":
+        if refusal.kind not in ("absent", "too_large"):
             raise
-        return "/scores"
-    return "/v2/scores"
+        return refusal.kind == "too_large"
+    return True
 
 
 def _conditions(name: List, since: float, until: float, age: float) -> list[dict[str, str]]:

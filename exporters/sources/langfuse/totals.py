@@ -3,13 +3,15 @@
 import json
 import threading
 import time
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from exporters.sources import SourceError, Sums
 from exporters.sources.langfuse.borders import CALLS, lasting_over, plus
 from exporters.sources.langfuse.client import Client, RefusedError
+from exporters.sources.langfuse.decoding import decoded
+from exporters.sources.langfuse.rows import Amount
 from exporters.sources.langfuse.surfaces import Surface, detect, iso
 
 # The smallest plan of Cloud allows 100 questions a day.
@@ -17,6 +19,37 @@ AN_HOUR = 4
 _HOUR = 3600.0
 
 _MEASURES = (("count", "count"), ("totalTokens", "sum"), ("outputTokens", "sum"), ("totalCost", "sum"))
+_DAYS_A_PAGE = 100
+# A period is a week or so.
+_PAGES = 10
+# Bytes; a year of a hundred models is as much.
+_LARGEST = 4 << 20
+_TOO_MUCH = 1e18
+
+
+class _Model(msgspec.Struct, rename="camel"):
+    """What was used of a model in a day."""
+
+    model: str | None = None
+    count_observations: Amount = None
+    total_usage: Amount = None
+    output_usage: Amount = None
+    total_cost: Amount = None
+
+
+class _Day(msgspec.Struct):
+    usage: list[_Model] | None = None
+
+
+Row = TypeVar("Row")
+
+
+class _Reply(msgspec.Struct, Generic[Row]):
+    data: list[Row]
+
+
+_totals = msgspec.json.Decoder(_Reply[dict[str, Amount]])
+_days = msgspec.json.Decoder(_Reply[_Day])
 
 
 class Totals:
@@ -62,7 +95,8 @@ class Totals:
         if not surface.by_end:
             return self._by_days(since, until)
         path = "/metrics" if surface.paged else "/v2/metrics"
-        rows = _rows(self._client.get(path, [("query", json.dumps(_query(since, until), separators=(",", ":")))]))
+        question = [("query", json.dumps(_query(since, until), separators=(",", ":")))]
+        rows = _data(self._client.get(path, question), _totals)
         if not rows:
             rows = [dict.fromkeys((f"{how}_{measure}" for measure, how in _MEASURES), 0)]
         found = _sums(*(_number(rows[0].get(f"{how}_{measure}")) for measure, how in _MEASURES))
@@ -73,18 +107,16 @@ class Totals:
 
     def _by_days(self, since: float, until: float) -> Sums:
         """Add up the days of `/metrics/daily`, which servers before 3.150 have; what has no model is no call."""
-        sums = dict.fromkeys(("countObservations", "totalUsage", "outputUsage", "totalCost"), 0.0)
-        period = [("fromTimestamp", iso(since)), ("toTimestamp", iso(until)), ("limit", "100")]
-        days: list[dict[str, Any]] = []
-        while len(days) % 100 == 0:
-            found = _rows(self._client.get("/metrics/daily", [*period, ("page", str(len(days) // 100 + 1))]))
-            days += found
-            if not found:
+        sums = [0.0, 0.0, 0.0, 0.0]
+        period = [("fromTimestamp", iso(since)), ("toTimestamp", iso(until)), ("limit", str(_DAYS_A_PAGE))]
+        for page in range(1, _PAGES + 1):
+            days = _data(self._client.get("/metrics/daily", [*period, ("page", str(page))]), _days)
+            for model in (model for day in days for model in day.usage or () if model.model):
+                amounts = (model.count_observations, model.total_usage, model.output_usage, model.total_cost)
+                sums = [total + (_number(amount) or 0.0) for total, amount in zip(sums, amounts, strict=True)]
+            if len(days) < _DAYS_A_PAGE:
                 break
-        for model in (model for day in days for model in day.get("usage") or () if model.get("model")):
-            for name in sums:
-                sums[name] += _number(model.get(name)) or 0.0
-        return _sums(*sums.values())
+        return _sums(*sums)
 
 
 def _query(since: float, until: float) -> dict[str, Any]:
@@ -98,22 +130,20 @@ def _query(since: float, until: float) -> dict[str, Any]:
     }
 
 
-def _rows(body: bytes) -> list[dict[str, Any]]:
-    try:
-        found = msgspec.json.decode(body)["data"]
-        if isinstance(found, list) and all(isinstance(row, dict) for row in found):
-            return found
-    except (msgspec.MsgspecError, LookupError, TypeError):
-        pass
-    raise RefusedError("the reply is no list of totals in JSON")
+def _data(body: bytes, decoder: "msgspec.json.Decoder[_Reply[Row]]") -> list[Row]:
+    reply = decoded(body, decoder) if len(body) <= _LARGEST else None
+    if reply is None:
+        raise RefusedError("the reply is no list of totals in JSON")
+    return reply.data
 
 
-def _number(given: Any) -> float | None:
-    """Read a number, also one that is written as text, as the newer metrics do."""
+def _number(amount: Amount) -> float | None:
+    """Read a number, also one that is written as text, as the newer metrics do; None for one that no total can be."""
     try:
-        return None if given is None else float(given)
-    except (TypeError, ValueError):
+        number = None if amount is None else float(amount)
+    except (ValueError, OverflowError):
         return None
+    return number if number is not None and abs(number) < _TOO_MUCH else None
 
 
 def _sums(calls: float | None, tokens: float | None, output: float | None, cost: float | None) -> Sums:

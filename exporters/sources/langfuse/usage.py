@@ -131,8 +131,10 @@ def _amount(given: Any) -> float | None:
         return None
     try:
         amount = float(given)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         return None
+    except OverflowError:
+        raise OutOfRangeError from None
     if 0 <= amount < MOST:
         return amount
     raise OutOfRangeError

@@ -6,6 +6,9 @@ import msgspec
 
 # A slice is as wide as a page or two of rows: it grows while one page holds all of it, and shrinks on many.
 _NARROW = 1.0
+# Times have milliseconds: a row that is to be left out takes along what ended in the same one only. A power of two, so
+# that what is added to a time comes out again.
+NARROWEST = 2.0**-10
 _FIRST = 3600.0
 _WIDE = 32 * 86400.0
 _MANY_PAGES = 20
@@ -89,14 +92,14 @@ def turn(stream: Stream, page: str, rows: int) -> None:
         stream.walk = None
 
 
-def again(stream: Stream, *, narrower: bool = False) -> bool:
-    """Begin the slice again, half as wide if asked; return whether it could be made narrower."""
+def again(stream: Stream, *, narrower: bool = False, least: float = _NARROW) -> bool:
+    """Begin the slice again, half as wide if asked, down to `least` seconds; return whether it was made narrower."""
     walk = stream.walk
     assert walk is not None  # noqa: S101 -- a page was asked for
     walk.page, walk.pages = "", 0
-    if not narrower or walk.end - walk.at <= _NARROW:
+    if not narrower or walk.end - walk.at <= least:
         return False
-    stream.width = max((walk.end - walk.at) / 2, _NARROW)
+    stream.width = max((walk.end - walk.at) / 2, least)
     walk.end = min(walk.at + stream.width, walk.to)
     return True
 
