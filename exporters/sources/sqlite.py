@@ -101,8 +101,8 @@ class Database:
         self._text = text
         self._seconds = seconds
         self._deadline = _Deadline()
-        found = look(file, writer)
-        self._identity = (found.st_dev, found.st_ino)
+        status = look(file, writer)
+        self._identity = (status.st_dev, status.st_ino)
         with self._explained():
             # Never `immutable`, which on a store in use reads pages that are torn.
             uri = f"file:{quote(os.fsencode(file))}?mode=ro"
@@ -125,8 +125,8 @@ class Database:
 
     def is_current(self) -> bool:
         """Whether this is still the file at the path. Raises SourceError when there is none."""
-        found = look(self.file, self._writer)
-        return (found.st_dev, found.st_ino) == self._identity
+        status = look(self.file, self._writer)
+        return (status.st_dev, status.st_ino) == self._identity
 
     def columns(self, table: str) -> list[str]:
         """Return the columns that a table stores; none when there is no such table. Raises SourceError when its rows
@@ -240,8 +240,8 @@ def look(file: Path, writer: str) -> os.stat_result:
     That holds too where something else lies at the place of its logs: to open a pipe is to wait for who writes it.
     """
     try:
-        found = file.stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise SourceError(f"{file}: is not a file; name the database that {writer} writes")
         for suffix in _BESIDE:
             _look_beside(f"{file}{suffix}")
@@ -251,7 +251,7 @@ def look(file: Path, writer: str) -> os.stat_result:
         raise SourceError(f"{file}: {error.strerror}; check the path, or start {writer}") from None
     except ValueError as error:  # a NUL in the path
         raise SourceError(f"{str(file)!r}: {error}; check the path") from None
-    return found
+    return status
 
 
 def _look_beside(path: str) -> None:

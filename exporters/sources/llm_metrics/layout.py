@@ -109,7 +109,7 @@ def layout_of(columns: dict[str, list[Column[Any]]], dialect: Dialect, *, bounde
 
 def _tables(columns: dict[str, list[Column[Any]]]) -> tuple[Table, Table]:
     metadata = MetaData()
-    tables = {name: Table(name, metadata, *found) for name, found in columns.items() if found}
+    tables = {name: Table(name, metadata, *those) for name, those in columns.items() if those}
     if tables.keys() != {"generations", "traces"}:
         raise SourceError(f"{_NEITHER}: it has no table '{min({'generations', 'traces'} - tables.keys())}'")
     return tables["generations"], tables["traces"]

@@ -12,7 +12,7 @@ from exporters.sources.sqlite import TooLongError
 
 # Bytes of a value that is read without a look at its length: more than the rows of most stores have, and so few that
 # a page of them is no matter. To look costs a row a fifteenth of its time.
-SHORT_VALUE = 16 << 10
+SHORT_VALUE = 8 << 10
 # So many pages are read carefully after one with a long value.
 _CAREFUL_PAGES = 16
 # Stretches of a page's rows that are looked at for one batch.
@@ -99,8 +99,8 @@ class Pages:
         [(end,)] = self._database.fetch(careful.page_end, {"place": after[0]})
         if end is None:
             return Read([], after, more=False)
-        found = list(self._stretches(careful, careful.ahead, bounds, after[0], end))
-        return self._gathered(careful, found, [end], more=True)
+        stretches = list(self._stretches(careful, careful.ahead, bounds, after[0], end))
+        return self._gathered(careful, stretches, [end], more=True)
 
     def behind(self, parameters: Mapping[str, Any]) -> Read:
         """Return a page of a look behind, in the order of time. Raises SourceError; a TooLongError where one of its
@@ -112,16 +112,16 @@ class Pages:
         careful = self._layout.careful
         if careful is None:
             return Read([], [place], more=False)
-        stretches = self._stretches(careful, careful.behind, parameters, place, LAST)
-        found = list(islice(stretches, _STRETCHES))
-        return self._gathered(careful, found, [found[-1][0] if found else place], more=len(found) == _STRETCHES)
+        stretches = list(islice(self._stretches(careful, careful.behind, parameters, place, LAST), _STRETCHES))
+        end = stretches[-1][0] if stretches else place
+        return self._gathered(careful, stretches, [end], more=len(stretches) == _STRETCHES)
 
     def _stretches(
         self, careful: Careful, question: Any, bounds: Mapping[str, Any], after: int, last: int
     ) -> Iterator[tuple[int, _Rows | None]]:
         def following(place: int) -> int | None:
-            [(found,)] = self._database.fetch(careful.following, {"place": place})
-            return found  # type: ignore[no-any-return] # a number, or none
+            [(number,)] = self._database.fetch(careful.following, {"place": place})
+            return number  # type: ignore[no-any-return] # a number, or none
 
         def ask(first: int, last: int) -> _Rows:
             return self._database.fetch(question, {**bounds, "first": first, "last": last})
@@ -131,8 +131,8 @@ class Pages:
     def _gathered(
         self, careful: Careful, stretches: Sequence[tuple[int, _Rows | None]], after: list[Any], *, more: bool
     ) -> Read:
-        rows = [row for _, found in stretches for row in found or ()]
-        too_long = sum(found is None for _, found in stretches)
+        rows = [row for _, calls in stretches for row in calls or ()]
+        too_long = sum(calls is None for _, calls in stretches)
         traces = {}
         for trace in dict.fromkeys(row[1] for row in rows):
             traces[trace], is_long = self._trace(careful, trace)
@@ -142,7 +142,7 @@ class Pages:
     def _trace(self, careful: Careful, trace: Any) -> tuple[tuple[Any, ...], bool]:
         """Return what stands of a trace, and whether it is a long one that has not been counted."""
         try:
-            found = self._database.fetch(careful.trace, {"id": trace})
+            rows = self._database.fetch(careful.trace, {"id": trace})
         except TooLongError:
             if trace in self._long_traces:
                 return NOTHING, False
@@ -150,7 +150,7 @@ class Pages:
                 self._long_traces.clear()
             self._long_traces.add(trace)
             return NOTHING, True
-        return (found[0] if found else NOTHING), False
+        return (rows[0] if rows else NOTHING), False
 
 
 def key_of(values: Sequence[Any]) -> dict[str, Any]:

@@ -110,8 +110,8 @@ def after_time(calls: Table, dialect: Dialect) -> ColumnElement[bool]:
 
 def _like(column: ColumnElement[Any], name: str) -> ColumnElement[Any]:
     """Return a parameter that is text as what a column is."""
-    given = bindparam(name, type_=String)
-    return given if isinstance(column.type, String) else cast(given, column.type)
+    parameter = bindparam(name, type_=String)
+    return parameter if isinstance(column.type, String) else cast(parameter, column.type)
 
 
 def ordered(rows: Select[Any], key: _Columns, dialect: Dialect) -> Select[Any]:
@@ -153,5 +153,5 @@ def sums_of(calls: Table, dialect: Dialect) -> Select[*tuple[Any, ...]]:
 
 def _amount(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
     """Return a number of a column, where it is one that can be added up: neither text nor NaN nor past MOST."""
-    found, most = dialect.no_text(column), literal(MOST, BigInteger)
-    return case((and_(found > -most, found < most), dialect.number(found)))
+    value, most = dialect.no_text(column), literal(MOST, BigInteger)
+    return case((and_(value > -most, value < most), dialect.number(value)))

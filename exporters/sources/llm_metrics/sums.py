@@ -33,8 +33,8 @@ def sums_of(connect: Connect, *, seconds: float = SUM_SECONDS) -> Callable[[floa
                 rows = _past_long_rows(database, layout.careful, parameters, seconds)
         finally:
             database.close()
-        calls, given, taken, cost = (sum(value or 0 for value in column) for column in zip(*rows, strict=True))
-        return Sums(calls=calls, input_tokens=int(given), output_tokens=int(taken), cost=float(cost))
+        calls, inputs, outputs, cost = (sum(value or 0 for value in column) for column in zip(*rows, strict=True))
+        return Sums(calls=calls, input_tokens=int(inputs), output_tokens=int(outputs), cost=float(cost))
 
     return sums
 
@@ -49,8 +49,8 @@ def _past_long_rows(
     def following(place: int) -> int | None:
         if time.monotonic() > deadline:
             raise SourceError(f"the sums of generations took longer than {seconds:g} s; delete values past 16 MiB")
-        [(found,)] = database.fetch(careful.following, {"place": place})
-        return found  # type: ignore[no-any-return] # a number, or none
+        [(number,)] = database.fetch(careful.following, {"place": place})
+        return number  # type: ignore[no-any-return] # a number, or none
 
     def ask(first: int, last: int) -> list[tuple[Any, ...]]:
         return database.fetch(careful.sums, {**parameters, "first": first, "last": last})

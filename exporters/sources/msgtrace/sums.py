@@ -17,18 +17,18 @@ _LONGEST_CALL = 6 * 3600 * _NANOSECONDS
 # What is asked at once begins within so long, so that whoever writes the file does not wait for long.
 _SLICE = 600 * _NANOSECONDS
 
-# The facts of spans, which are short: attributes may be as long as any value, and are read once.
-_FACTS = """
-CREATE TEMP TABLE facts (
-    number INTEGER PRIMARY KEY, span_id, trace_id, parent_span_id, name, start_time, end_time, said TEXT
+# What is needed of spans, which is short: attributes may be as long as any value, and are read once.
+_EXTRACTED = """
+CREATE TEMP TABLE extracted (
+    number INTEGER PRIMARY KEY, span_id, trace_id, parent_span_id, name, start_time, end_time, fields TEXT
 )
 """
-_WANTED = "CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY)"
+_NEEDED = "CREATE TEMP TABLE needed (number INTEGER PRIMARY KEY)"
 # Ids longer than `records.LONGEST` make a bad record. JSON that is nested deeper than SQLite reads it is none, nor is
 # one of more than two million values, which fill the memory.
 _FILL = """
-INSERT INTO facts
-SELECT rowid, span_id, trace_id, parent_span_id, substr(name, 1, 64), start_time, end_time,
+INSERT INTO extracted
+SELECT rowid, span_id, trace_id, parent_span_id, substr(name, 1, 64), start_time + 0, end_time + 0,
        CASE WHEN length(attributes) - length(replace(attributes, ',', '')) > 2000000 THEN NULL
             WHEN json_valid(attributes) THEN json_extract(attributes,
                 '$."gen_ai.operation.name"', '$."openinference.span.kind"', '$."langfuse.observation.type"',
@@ -45,29 +45,29 @@ SELECT rowid, span_id, trace_id, parent_span_id, substr(name, 1, 64), start_time
                 '$."gen_ai.usage.cost.currency"')
        END
 FROM spans
-WHERE rowid IN (SELECT number FROM wanted) AND length(span_id) <= 1024 AND length(trace_id) <= 1024
+WHERE rowid IN (SELECT number FROM needed) AND length(span_id) <= 1024 AND length(trace_id) <= 1024
   AND coalesce(length(parent_span_id), 0) <= 1024
 """
 # What is longer is no name and no number.
-_SHORTEN = "UPDATE facts SET said = NULL WHERE number IN (SELECT number FROM wanted) AND length(said) > 65536"
-# Of which rows the facts are wanted: those of a slice; what is right below its calls; and of a run that says its
-# usage the first that were written of its trace, among which are calls that say theirs, if there are any.
-_OF_SLICE = "INSERT INTO wanted SELECT rowid FROM spans WHERE start_time >= ? AND start_time < ?"
+_SHORTEN = "UPDATE extracted SET fields = NULL WHERE number IN (SELECT number FROM needed) AND length(fields) > 65536"
+# Which rows are needed: those of a slice; what is right below its calls; and of a run with a usage of its own the first
+# that were written of its trace, among which are calls with theirs, if there are any.
+_OF_SLICE = "INSERT INTO needed SELECT rowid FROM spans WHERE start_time >= ? AND start_time < ?"
 _BELOW = """
-INSERT INTO wanted SELECT rowid FROM spans
-WHERE parent_span_id IN (SELECT span_id FROM said WHERE call) AND rowid NOT IN (SELECT number FROM facts)
+INSERT INTO needed SELECT rowid FROM spans
+WHERE parent_span_id IN (SELECT span_id FROM facts WHERE call) AND rowid NOT IN (SELECT number FROM extracted)
 """
 _OF_RUNS = """
-INSERT INTO wanted SELECT rowid FROM spans
-WHERE trace_id IN (SELECT trace_id FROM said WHERE run AND coalesce(input, output, cost) IS NOT NULL)
-  AND rowid NOT IN (SELECT number FROM facts)
+INSERT INTO needed SELECT rowid FROM spans
+WHERE trace_id IN (SELECT trace_id FROM facts WHERE run AND coalesce(input, output, cost) IS NOT NULL)
+  AND rowid NOT IN (SELECT number FROM extracted)
 LIMIT 10000
 """
 
 # In which words spans say what they are and took, of those that msgtrace's clients use and the conventions. A number
 # past `records.MOST` is no count.
-_SAID = """
-CREATE TEMP VIEW said AS
+_FACTS = """
+CREATE TEMP VIEW facts AS
 SELECT span_id, trace_id, parent_span_id, start_time, end_time,
        CASE WHEN input > -9007199254740992 AND input < 9007199254740992 THEN input END AS input,
        CASE WHEN output > -9007199254740992 AND output < 9007199254740992 THEN output END AS output,
@@ -82,46 +82,47 @@ SELECT span_id, trace_id, parent_span_id, start_time, end_time,
             AND (model IS NOT NULL OR input IS NOT NULL OR output IS NOT NULL))) AS call
 FROM (
     SELECT span_id, trace_id, parent_span_id, name, start_time, end_time,
-           lower(coalesce(said ->> 0, said ->> 1, said ->> 2, said ->> 3, said ->> 4, said ->> 5, '')) AS what,
-           coalesce(said ->> 6, said ->> 7, said ->> 8, said ->> 9) AS model,
-           coalesce(said ->> 10, said ->> 11) AS tool,
-           coalesce(said ->> 12, said ->> 13, said ->> 14, said ->> 15) + 0.0 AS input,
-           coalesce(said ->> 16, said ->> 17, said ->> 18, said ->> 19) + 0.0 AS output,
-           usd * coalesce(said ->> 20, said ->> 21,
-                          coalesce(said ->> 22, said ->> 23) + coalesce(said ->> 24, said ->> 25, 0),
-                          coalesce(said ->> 24, said ->> 25)) AS cost
-    FROM (SELECT *, CASE upper(coalesce(said ->> 26, 'USD')) WHEN 'USD' THEN 1 END AS usd FROM facts)
+           lower(coalesce(fields ->> 0, fields ->> 1, fields ->> 2, fields ->> 3, fields ->> 4, fields ->> 5,
+                          '')) AS what,
+           coalesce(fields ->> 6, fields ->> 7, fields ->> 8, fields ->> 9) AS model,
+           coalesce(fields ->> 10, fields ->> 11) AS tool,
+           coalesce(fields ->> 12, fields ->> 13, fields ->> 14, fields ->> 15) + 0.0 AS input,
+           coalesce(fields ->> 16, fields ->> 17, fields ->> 18, fields ->> 19) + 0.0 AS output,
+           usd * coalesce(fields ->> 20, fields ->> 21,
+                          coalesce(fields ->> 22, fields ->> 23) + coalesce(fields ->> 24, fields ->> 25, 0),
+                          coalesce(fields ->> 24, fields ->> 25)) AS cost
+    FROM (SELECT *, CASE upper(coalesce(fields ->> 26, 'USD')) WHEN 'USD' THEN 1 END AS usd FROM extracted)
 )
 """
 # A call that wraps calls is none; its usage counts where they have none, and a run's where its trace has none.
 _SUMS = """
 SELECT sum(call AND NOT EXISTS (
-           SELECT 1 FROM said AS inside
+           SELECT 1 FROM facts AS inside
            WHERE inside.parent_span_id = outside.span_id AND inside.trace_id = outside.trace_id AND inside.call)),
        sum(CASE WHEN counts THEN input END), sum(CASE WHEN counts THEN output END), sum(CASE WHEN counts THEN cost END)
 FROM (
     SELECT *, CASE
         WHEN call THEN NOT EXISTS (
-            SELECT 1 FROM said AS inside
+            SELECT 1 FROM facts AS inside
             WHERE inside.parent_span_id = whole.span_id AND inside.trace_id = whole.trace_id AND inside.call
               AND coalesce(inside.input, inside.output, inside.cost) IS NOT NULL)
         WHEN run THEN NOT EXISTS (
-            SELECT 1 FROM said AS inside
+            SELECT 1 FROM facts AS inside
             WHERE inside.trace_id = whole.trace_id AND inside.call
               AND coalesce(inside.input, inside.output, inside.cost) IS NOT NULL)
         END AS counts
-    FROM said AS whole
+    FROM facts AS whole
     WHERE start_time >= ? AND start_time < ? AND end_time >= ? AND end_time < ?
 ) AS outside
 """
 _SETTING_UP = (
     # What a slice of many spans takes; past it a file is written to the system's folder for such.
     "PRAGMA temp.cache_size = -32768",
+    _EXTRACTED,
+    "CREATE INDEX temp.extracted_parents ON extracted (parent_span_id)",
+    "CREATE INDEX temp.extracted_traces ON extracted (trace_id)",
+    _NEEDED,
     _FACTS,
-    "CREATE INDEX temp.facts_of_parent ON facts (parent_span_id)",
-    "CREATE INDEX temp.facts_of_trace ON facts (trace_id)",
-    _WANTED,
-    _SAID,
 )
 
 
@@ -151,14 +152,14 @@ def sums_of(file: Path, *, seconds: float = SUM_SECONDS) -> Callable[[float, flo
                 ask(statement)
             # A slice more: where a clock was set back, a call begins after its end.
             starts = range(first - _LONGEST_CALL, last + _SLICE, _SLICE)
-            found = [row for start in starts for row in _of_slice(ask, start, first, last)]
+            rows = [row for start in starts for row in _of_slice(ask, start, first, last)]
         finally:
             database.close()
-        calls, given, taken, costs = zip(*found, strict=True) if found else ((), (), (), ())
+        calls, inputs, outputs, costs = zip(*rows, strict=True)
         return Sums(
             calls=sum(filter(None, calls)),
-            input_tokens=int(sum(filter(None, given))),
-            output_tokens=int(sum(filter(None, taken))),
+            input_tokens=int(sum(filter(None, inputs))),
+            output_tokens=int(sum(filter(None, outputs))),
             cost=None if all(cost is None for cost in costs) else sum(filter(None, costs)),
         )
 
@@ -178,17 +179,17 @@ def _of_slice(ask: Callable[..., _Rows], start: int, first: int, last: int) -> _
         except TooLongError:
             _fill_one_by_one(ask)
         ask(_SHORTEN)
-        ask("DELETE FROM wanted")
-    found = ask(_SUMS, start, end, first, last)
-    ask("DELETE FROM facts")
-    return found
+        ask("DELETE FROM needed")
+    sums = ask(_SUMS, start, end, first, last)
+    ask("DELETE FROM extracted")
+    return sums
 
 
 def _fill_one_by_one(ask: Callable[..., _Rows]) -> None:
-    """Read the facts of all rows that are wanted but those with a value that is too long."""
-    for (number,) in ask("SELECT number FROM wanted"):
-        ask("DELETE FROM wanted")
-        ask("INSERT INTO wanted VALUES (?)", number)
+    """Extract what is needed of all rows but those with a value that is too long."""
+    for (number,) in ask("SELECT number FROM needed"):
+        ask("DELETE FROM needed")
+        ask("INSERT INTO needed VALUES (?)", number)
         with suppress(TooLongError):
             ask(_FILL)
             ask(_SHORTEN)

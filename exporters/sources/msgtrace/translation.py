@@ -111,8 +111,8 @@ def _attributes(value: Any) -> Mapping[str, Any]:
         known = _decode_known(value)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _object(value)
-    said = () if known is None else zip(FACTS, msgspec.structs.astuple(known), strict=True)
-    return {name: one for name, one in said if one is not msgspec.UNSET}
+    fields = () if known is None else zip(FACTS, msgspec.structs.astuple(known), strict=True)
+    return {name: field for name, field in fields if field is not msgspec.UNSET}
 
 
 def _object(value: Any) -> Mapping[str, Any]:
