@@ -95,7 +95,10 @@ _REASONS = {
     "protobuf": "not protobuf, or cut off",
     "too_large": "larger than 32 MiB, alone",
     "negative_score": "a score below zero, which a total cannot take",
-    "too_many_spans": "a request of more than 50,000 spans",
+    "too_many_spans": "spans past the most that a request may have",
+    "too_many_fields": "with more fields than are read",
+    "too_deep": "nested deeper than can be read",
+    "resource": "a resource of spans, which are counted without what it says",
 }
 _UNPRICED = {
     "no_split": "a total of tokens only, not input and output",
