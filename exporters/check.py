@@ -97,7 +97,9 @@ _REASONS = {
     "too_deep": "nested more deeply than can be read",
     "too_wide": "with too many columns, or too much in one that is read",
     "negative_score": "a score below zero, which a total cannot take",
-    "too_many_spans": "a request of more than 50,000 spans",
+    "too_many_spans": "spans past the most that a request may have",
+    "too_many_fields": "with more fields than are read",
+    "resource": "a resource of spans, which are counted without what it says",
 }
 _UNPRICED = {
     "no_split": "a total of tokens only, not input and output",

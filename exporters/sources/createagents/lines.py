@@ -116,7 +116,9 @@ def _decode_leniently(record: bytes) -> Line:
     """
     try:
         found = _loads(record)
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise RecordError("too_deep") from None
+    except ValueError:
         raise RecordError("json") from None
     if not isinstance(found, dict):
         raise RecordError("not_an_object")

@@ -1,12 +1,16 @@
 """What the attributes of a span in protobuf say: looked up where they stood before, and else read."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from exporters.sources.genai_names import NAMED
 from exporters.sources.otlp.attributes import pair, text
 from exporters.sources.otlp.layouts import SHORT, WANTED, Expected, Fact, Layout, Memory, Stretch, Told, expected
-from exporters.sources.otlp.wire import varint
+from exporters.sources.otlp.wire import TooManyFieldsError, varint
 from exporters.sources.records import text as kept
+
+# Bytes of a whole number up to 16,383, with its tags and its length.
+_OF_COUNT = (4, 5)
 
 
 def read(  # noqa: PLR0917 -- by their names they would take longer
@@ -29,11 +33,22 @@ def read(  # noqa: PLR0917 -- by their names they would take longer
         at = begin
         said.clear()
         places.clear()
-    while at < end and data[at] == 0x4A:
-        at = read_one(data, at, memory, said, places)
+    if at < end and data[at] == 0x4A:
+        at = _others(data, at, end, memory, said, places)
     if missed * 2 >= len(layout.expected) and begin < at:
         memory.expect(name, layout, data, begin, end)
     return layout.name, at
+
+
+def _others(  # noqa: PLR0917 -- as `read`
+    data: bytes, at: int, end: int, memory: Memory, said: dict[str, Any], places: dict[str, int]
+) -> int:
+    """Read attributes that nobody expected, and return where they end."""
+    for _ in memory.room:
+        if at >= end or data[at] != 0x4A:
+            return at
+        at = read_one(data, at, memory, said, places)
+    raise TooManyFieldsError
 
 
 def _as_expected(  # noqa: PLR0912, PLR0917 -- one loop: a call for each attribute takes its time
@@ -126,7 +141,7 @@ def read_one(data: bytes, at: int, memory: Memory, said: dict[str, Any], places:
     end = begin + size
     known = memory.facts.get(data[at:end]) if size < SHORT else None
     if known is None:
-        known = _fact(data, begin, end)
+        known = _fact(data, begin, end, memory.room)
         if known is None:
             return end
         memory.remember(data[at:end], known)
@@ -140,26 +155,30 @@ def read_one(data: bytes, at: int, memory: Memory, said: dict[str, Any], places:
     return end
 
 
-def _fact(data: bytes, begin: int, end: int) -> Fact | None:
+def _fact(data: bytes, begin: int, end: int, room: Iterator[None]) -> Fact | None:
     """Return what an attribute says: the fact, the place of this name among the fact's, and the value.
 
     None where it says nothing that is wanted.
     """
-    # As every exporter writes them: the name, then the value, and nothing else.
-    middle = begin + 2 + data[begin + 1]
-    known = WANTED.get(data[begin + 2 : middle])
-    if known is None:
+    try:
+        # As every exporter writes them: the name, then the value, and nothing else.
+        middle = begin + 2 + data[begin + 1]
+        known = WANTED.get(data[begin + 2 : middle])
+        if known is None:
+            return None
+        plain = data[begin] == 0x0A and data[middle] == 0x12 and middle + 2 + data[middle + 1] == end
+    except IndexError:
+        # It has no name or no value, and the request ends with it.
         return None
     fact, place = known
     value: Any
-    plain = data[begin] == 0x0A and data[middle] == 0x12 and middle + 2 + data[middle + 1] == end
-    if plain and data[middle + 2] == 0x18 and data[end - 1] < 0x80 and end - middle < 6 and fact not in NAMED:
+    if plain and data[middle + 2] == 0x18 and data[end - 1] < 0x80 and end - middle in _OF_COUNT and fact not in NAMED:
         low = data[middle + 3]
         value = low if end - middle == 4 else low - 0x80 + (data[middle + 4] << 7)
     elif plain and data[middle + 2] == 0x0A and middle + 4 + data[middle + 3] == end:
         value = text(data, middle + 4, end)
     else:
-        value = pair(data, begin, end)[1]
+        value = pair(data, begin, end, room)[1]
     if fact in NAMED:
         value = kept(value)
     return None if value is None or value == "" else (fact, place, value)

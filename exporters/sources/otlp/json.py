@@ -2,24 +2,34 @@
 
 The mapping is proto3's, with ids in hexadecimal (opentelemetry-proto's docs/specification.md, JSON
 Protobuf Encoding). Read more leniently than that: names of enums, ids in base64 and fields named as in
-protobuf, all of which protobuf's own JSON has; and one span that is not as it should be costs itself only.
+protobuf, all of which protobuf's own JSON has; and one span that is not as it should be costs itself only,
+also where no decoder takes the whole because of it. As much is read of a span as in protobuf.
 """
 
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from exporters.sources.genai import Described, environment_of
-from exporters.sources.otlp.protobuf import SPANS
+from exporters.sources.json_scan import ScanError, holds_more
+from exporters.sources.otlp.attributes import DEEPEST, LONG, MANY
+from exporters.sources.otlp.json_parts import Parts
+from exporters.sources.otlp.protobuf import FIELDS, SPANS
 from exporters.sources.records import RecordError
 
-# Each `{` may become an object in memory; a request of so many is more than 20 MiB of spans ever have.
+# Each `{` may become an object in memory, and what stands between two commas a span: with more of either, a request
+# is not decoded as a whole.
 _OBJECTS = 1_000_000
+_ELEMENTS = 4_000_000
+# Of a span: an attribute has two.
+_OBJECTS_OF_SPAN = 2 * FIELDS
 _MOST_RENAMED = 4 << 20
+# Of a text, characters: so many are never more bytes than are read.
+_SHORT = LONG // 4
 _FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR", "Error")
 
 _UNDERSCORE = re.compile("_([a-z])")
@@ -88,35 +98,112 @@ class _Request(msgspec.Struct, rename="camel", gc=False):
 
 
 _decode_request = msgspec.json.Decoder(_Request).decode
+_decode_resource = msgspec.json.Decoder(_Attributed | None).decode
 _decode_span = msgspec.json.Decoder(_Span).decode
 
+# What is raised by decoding, and by numbers that are none.
+_WRONG = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
 
-def decode(data: bytes) -> tuple[list[Described], dict[str, int]]:
-    """Return the spans of an ExportTraceServiceRequest, and how many could not be read, by reason.
 
-    Raises RecordError when the whole cannot be.
+def decode(data: bytes, bad: dict[str, int]) -> Iterator[Described]:
+    """Yield the spans of an ExportTraceServiceRequest that can be read; the others are counted in `bad`, by reason.
+
+    Raises RecordError, and yields nothing, when it cannot be told where spans begin and end.
     """
-    if data.count(b"{") > _OBJECTS:
-        raise RecordError("too_many_spans")
+    if b'"resource_spans"' in data or _is_much(data):
+        yield from _apart(data, bad, "")
+        return
     try:
-        request = _decode_request(data if b'"resource_spans"' not in data else _in_camel_case(data))
-    except (msgspec.ValidationError, OverflowError):
-        raise RecordError("wrong_type") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise RecordError("json") from None
-    found: list[Described] = []
-    bad: dict[str, int] = {}
+        request = _decode_request(data)
+    except RecursionError:
+        # It may be a request all the same, and one without spans.
+        yield from _apart(data, bad, "")
+        return
+    except _WRONG as error:
+        yield from _apart(data, bad, _reason(error))
+        return
+    left = SPANS
     for group in request.resource_spans or ():
-        environment = environment_of(_attributes(group.resource.attributes if group.resource else None))
+        environment = _environment(group.resource, bad)
         for scope in group.scope_spans or ():
-            if len(found) + len(scope.spans or ()) > SPANS:
-                raise RecordError("too_many_spans")
-            for raw in scope.spans or ():
-                try:
-                    found.append(_described(_decode_span(raw), environment))
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
-                    bad["wrong_type"] = bad.get("wrong_type", 0) + 1
-    return found, bad
+            spans = scope.spans or []
+            if len(spans) > left:
+                _count(bad, "too_many_spans", len(spans) - left)
+                spans = spans[:left]
+            left -= len(spans)
+            yield from _each(spans, environment, bad)
+
+
+def _is_much(data: bytes) -> bool:
+    # Whether it can be says its size, and faster.
+    return (len(data) > _OBJECTS and data.count(b"{") > _OBJECTS) or (
+        len(data) > 2 * _ELEMENTS and data.count(b",") > _ELEMENTS
+    )
+
+
+def _apart(data: bytes, bad: dict[str, int], reason: str) -> Iterator[Described]:
+    """Yield the spans of a request that is not decoded as a whole; `reason` is why it could not be."""
+    try:
+        parts = Parts(data, SPANS)
+    except ScanError:
+        raise RecordError(reason or "json") from None
+    if not parts.found and (reason or parts.misplaced):
+        raise RecordError(reason or "wrong_type")
+    _count(bad, "too_many_spans", parts.beyond)
+    _count(bad, "wrong_type", parts.misplaced)
+    as_in_protobuf = b'"resource_spans"' in data
+    for part in parts.found:
+        environment = _environment(part.resource, bad, as_in_protobuf=as_in_protobuf)
+        yield from _each(part.spans, environment, bad, as_in_protobuf=as_in_protobuf)
+
+
+def _each(
+    spans: Iterable[msgspec.Raw | bytes], environment: str, bad: dict[str, int], *, as_in_protobuf: bool = False
+) -> Iterator[Described]:
+    """Yield the spans that can be decoded; fields may be named `as_in_protobuf`."""
+    for raw in spans:
+        try:
+            if len(raw) > _OBJECTS_OF_SPAN:
+                _look(bytes(raw))
+            found = _described(_decode_span(_in_camel_case(bytes(raw)) if as_in_protobuf else raw), environment)
+        except (RecordError, *_WRONG) as error:
+            _count(bad, _reason(error))
+        else:
+            yield found
+
+
+def _environment(resource: "_Attributed | bytes | None", bad: dict[str, int], *, as_in_protobuf: bool = False) -> str:
+    """Return the environment that a resource says, or the text of one; its spans are none the worse for a bad one."""
+    try:
+        if isinstance(resource, bytes):
+            _look(resource)
+            resource = _decode_resource(_in_camel_case(resource) if as_in_protobuf else resource) if resource else None
+        return environment_of(_some(resource.attributes)) if resource else ""
+    except (RecordError, *_WRONG):
+        _count(bad, "resource")
+        return ""
+
+
+def _look(text: bytes) -> None:
+    """Raise RecordError when a span or a resource would become too much in memory."""
+    if holds_more(text, _OBJECTS_OF_SPAN):
+        raise RecordError("too_many_fields")
+
+
+def _count(bad: dict[str, int], reason: str, many: int = 1) -> None:
+    if many:
+        bad[reason] = bad.get(reason, 0) + many
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecordError):
+        return str(error)
+    if isinstance(error, RecursionError):
+        return "too_deep"
+    is_json = isinstance(error, msgspec.ValidationError) or not isinstance(
+        error, msgspec.DecodeError | UnicodeDecodeError
+    )
+    return "wrong_type" if is_json else "json"
 
 
 def _in_camel_case(data: bytes) -> bytes:
@@ -149,7 +236,7 @@ def _described(span: _Span, environment: str) -> Described:
         message=status.message or "",
         attributes=_attributes(span.attributes),
         environment=environment,
-        events=[(event.name or "", _attributes(event.attributes)) for event in span.events or ()],
+        events=[(event.name or "", _some(event.attributes)) for event in span.events[:MANY]] if span.events else (),
     )
 
 
@@ -162,23 +249,37 @@ def _id(text: str | None, size: int) -> str:
     return ""
 
 
-def _attributes(pairs: Sequence[_Pair] | None) -> dict[str, Any]:
-    return {pair.key: _value(pair.value) for pair in pairs} if pairs else {}
+def _attributes(pairs: Sequence[_Pair] | None, depth: int = 0) -> dict[str, Any]:
+    return {pair.key: _value(pair.value, depth) for pair in pairs} if pairs else {}
 
 
-def _value(value: _Value | None) -> Any:  # noqa: PLR0911 -- one a type
+def _some(pairs: Sequence[_Pair] | None, depth: int = 0) -> dict[str, Any]:
+    """Return the first attributes of what may hold only so many."""
+    return _attributes(pairs[:MANY] if pairs else None, depth)
+
+
+def _value(value: _Value | None, depth: int) -> Any:  # noqa: PLR0911 -- one a type
     if value is None:
         return None
-    if value.string_value is not None:
-        return value.string_value
+    text = value.string_value
+    if text is not None:
+        return text if len(text) <= _SHORT else _cut(text)
     if value.int_value is not None:
         return int(value.int_value)
     if value.double_value is not None:
         return float(value.double_value)
     if value.bool_value is not None:
         return value.bool_value
+    if depth == DEEPEST:
+        return None
     if value.array_value is not None:
-        return [_value(item) for item in value.array_value.values or ()]
+        return [_value(item, depth + 1) for item in (value.array_value.values or ())[:MANY]]
     if value.kvlist_value is not None:
-        return _attributes(value.kvlist_value.values)
+        return _some(value.kvlist_value.values, depth + 1)
     return None
+
+
+def _cut(text: str) -> str:
+    """Return what is read of a text that may be long, as `attributes.text` does."""
+    data = text.encode()
+    return text if len(data) <= LONG else data[:LONG].decode("utf-8", "replace")

@@ -6,7 +6,7 @@ less than half as long as to look what they are.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 from exporters.sources.genai_names import FACTS, NAMED
@@ -68,6 +68,8 @@ class Memory:
     told: dict[bytes, Told] = field(default_factory=dict)
     # By the name of spans.
     layouts: dict[bytes, Layout] = field(default_factory=dict)
+    # For the fields of spans that may still be read, see `wire`.
+    room: Iterator[None] = field(default_factory=lambda: repeat(None))
     _looks: int = 0
 
     def bound(self) -> None:

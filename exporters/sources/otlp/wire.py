@@ -1,18 +1,25 @@
 """Protobuf's wire: tags, lengths and numbers, one field after another.
 
 A tag is field number * 8 + wire type (protobuf.dev/programming-guides/encoding). All of these raise
-IndexError or ValueError where the bytes are no message.
+IndexError or ValueError where the bytes are no message. `room` has one left for each field that may still
+be read; where it has none, they raise TooManyFieldsError. Fields of two bytes are many in little.
 """
 
 from collections.abc import Iterator
 
 
-def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+class TooManyFieldsError(Exception):
+    """There is no room for another field."""
+
+
+def fields(data: bytes, at: int, end: int, room: Iterator[None]) -> Iterator[tuple[int, int, int]]:
     """Yield (tag, begin, end) of the fields of a message that have a length; others are passed over."""
-    while at < end:
+    for _ in room:
+        if at >= end:
+            break
         tag = data[at]
         if tag & 7 != 2 or not 8 < tag < 0x80:
-            at = skip(data, at)
+            at = skip(data, at, end, room)
             continue
         begin = at + 2
         size = data[at + 1]
@@ -27,6 +34,8 @@ def fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         if at > end:
             break
         yield tag, begin, at
+    else:
+        raise TooManyFieldsError
     if at != end:
         raise ValueError
 
@@ -45,10 +54,10 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
             raise ValueError
 
 
-def skip(data: bytes, at: int) -> int:
-    """Return the place after a field of any type; a group is passed over whole."""
+def skip(data: bytes, at: int, end: int, room: Iterator[None]) -> int:
+    """Return the place after a field of any type in a message that has an end; a group is passed over whole."""
     inside = 0
-    while True:
+    for _ in room:
         tag, at = varint(data, at)
         kind = tag & 7
         if tag < 8 or kind > 5:
@@ -64,7 +73,9 @@ def skip(data: bytes, at: int) -> int:
             at += 4
         else:
             inside += 1 if kind == 3 else -1
-        if inside <= 0:
-            if inside:
-                raise ValueError
+        # A group that does not end in its message would be looked for to the end of the request, again for each.
+        if inside < 0 or at > end:
+            raise ValueError
+        if not inside:
             return at
+    raise TooManyFieldsError
