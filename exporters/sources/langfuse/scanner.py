@@ -6,18 +6,20 @@ What stands within a part is passed over, not judged.
 import re
 from collections.abc import Collection
 
-# Possessive throughout: nothing is tried in a second way, so that the time is linear in the text.
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# Possessive throughout: nothing is tried in a second way, so that the time is linear in the text. The alternative that
+# never matches is for Python before 3.11.5, whose repetitions went on where the one that was tried last had failed, and
+# not where it had begun (https://github.com/python/cpython/issues/100061).
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+|(?!))*+"'
 _PLAIN = rb'[^"\[\]{}]++|' + _STRING
 # An array or an object with up to three others in each other is passed over in one step.
-_SHALLOW = rb"[\[{](?:" + _PLAIN + rb")*+[\]}]"
+_SHALLOW = rb"[\[{](?:" + _PLAIN + rb"|(?!))*+[\]}]"
 for _ in range(3):
-    _SHALLOW = rb"[\[{](?:" + _PLAIN + b"|" + _SHALLOW + rb")*+[\]}]"
+    _SHALLOW = rb"[\[{](?:" + _PLAIN + b"|" + _SHALLOW + rb"|(?!))*+[\]}]"
 # And so is the way down to where something closes, but for texts that have brackets themselves.
-_DOWN = rb'(?P<down>[\[{](?:[^"\[\]{}]++|"[^"\\\[\]{}]*+"|[\[{]++)*+)'
-_INSIDE = re.compile(rb"(?:" + _PLAIN + b"|" + _SHALLOW + rb")*+(?:" + _DOWN + rb"|(?P<up>[\]}]++))", re.S)
+_DOWN = rb'(?P<down>[\[{](?:[^"\[\]{}]++|"[^"\\\[\]{}]*+"|[\[{]++|(?!))*+)'
+_INSIDE = re.compile(rb"(?:" + _PLAIN + b"|" + _SHALLOW + rb"|(?!))*+(?:" + _DOWN + rb"|(?P<up>[\]}]++))", re.S)
 _BETWEEN = re.compile(
-    rb'(?:[^"\[\]{},]++|' + _STRING + b"|" + _SHALLOW + rb")*+(?:" + _DOWN + rb"|(?P<end>[\]},]))", re.S
+    rb'(?:[^"\[\]{},]++|' + _STRING + b"|" + _SHALLOW + rb"|(?!))*+(?:" + _DOWN + rb"|(?P<end>[\]},]))", re.S
 )
 _KEY = re.compile(rb"\s*+(" + _STRING + rb")\s*+:\s*+", re.S)
 _EMPTY = re.compile(rb"\s*+[\]}]")
