@@ -270,17 +270,20 @@ BOMBS: dict[str, tuple[bytes, str, str]] = {
     "half of one": (gzip.compress(BODY)[:-9], "gzip", "cut short"),
 }
 
+# The most memory that the process had since it was started: what getrusage says may be its parent's.
 ASK = """
-import resource, sys
+import re, resource, sys
+from pathlib import Path
 from exporters.sources.langfuse.client import Client, RefusedError
 from exporters.sources.langfuse.keys import Keys
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 client = Client(sys.argv[1], Keys("pk", "sk"), 30.0)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+most = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+before = most()
 try:
     client.get("/v2/observations")
 except RefusedError as refusal:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, refusal)
+    print(most() - before, refusal)
 client.close()
 """
 
