@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 PY := .venv/bin/python
 BUILDERS := exporters.catalogue.build prometheus.build grafana.build
 # Programs that tests start, each of a Debian package that exporters/stack/debian.py knows. Prometheus brings promtool.
-PROGRAMS := prometheus prometheus-alertmanager chromium nginx strace postgres
+PROGRAMS := prometheus prometheus-alertmanager chromium nginx openssl strace postgres
 
 .DEFAULT_GOAL := check
 .PHONY: check build test promtool up down status logs drill bench screenshots
