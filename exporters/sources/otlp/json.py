@@ -32,7 +32,9 @@ _MOST_RENAMED = 4 << 20
 _SHORT = LONG // 4
 _FAILED = (2, "2", "STATUS_CODE_ERROR", "ERROR", "Error")
 
-_UNDERSCORE = re.compile("_([a-z])")
+# A field's name; no text has such a thing within, for quotes in it are escaped.
+_SNAKE = re.compile(rb'"[a-z]+(?:_[a-z]+)+"(?=\s*:)')
+_UNDERSCORE = re.compile(rb"_([a-z])")
 
 _Number = int | str | None
 
@@ -209,17 +211,11 @@ def _reason(error: Exception) -> str:
 def _in_camel_case(data: bytes) -> bytes:
     """Return JSON with its fields named as JSON's are, where they have the names of protobuf's.
 
-    All of it is decoded for that, so it may not be much.
+    That takes several times the memory, so it may not be much.
     """
     if len(data) > _MOST_RENAMED:
         raise RecordError("wrong_type")
-
-    def renamed(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {_UNDERSCORE.sub(lambda found: found[1].upper(), key): renamed(of) for key, of in value.items()}
-        return [renamed(item) for item in value] if isinstance(value, list) else value
-
-    return msgspec.json.encode(renamed(msgspec.json.decode(data)))
+    return _SNAKE.sub(lambda name: _UNDERSCORE.sub(lambda found: found[1].upper(), name[0]), data)
 
 
 def _described(span: _Span, environment: str) -> Described:
