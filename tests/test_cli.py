@@ -100,8 +100,8 @@ def test_a_variable_that_is_empty_is_not_set(folder):
     """Docker Compose hands over every variable that a copied .env.example leaves empty."""
     example = (Path(__file__).parents[1] / ".env.example").read_text("utf-8")
     empty = dict.fromkeys(re.findall(r"^([A-Z_]+)=$", example, re.MULTILINE), "")
-    assert {"AGENTGAUGE_OTLP_TOKEN", "PGPASSWORD", "AGENTGAUGE_PRICES", "AGENTGAUGE_ZONE"} <= empty.keys()
-    more = {"LANGFUSE_BASE_URL": "", "LANGFUSE_SECRET_KEY_FILE": "", "XDG_STATE_HOME": "", "AGENTGAUGE_HOSTS": ""}
+    assert {"AGENTGAUGE_OTLP_TOKEN", "PGPASSWORD", "AGENTGAUGE_PRICES", "AGENTGAUGE_HOSTS"} <= empty.keys()
+    more = {"LANGFUSE_BASE_URL": "", "LANGFUSE_SECRET_KEY_FILE": "", "XDG_STATE_HOME": ""}
     done = run("once", url_of(folder), **empty, **more)
     assert (done.returncode, done.stderr) == (0, "")
     assert values(done.stdout, "agentgauge_runs_total") == {"createagents": 1}

@@ -217,11 +217,11 @@ def test_a_name_that_somebody_points_here_and_a_page_of_another_site_are_refused
     status, _, body = exporter.get(path, Host="evil.example:9464")
     assert (status, body) == (
         403,
-        b"The host 'evil.example' is not known here; if it is this service's, add it to AGENTGAUGE_HOSTS.\n",
+        b"The host 'evil.example:9464' is not known here; if it is this service's, add it to AGENTGAUGE_HOSTS.\n",
     )
     assert exporter.get(path, Origin="http://evil.example")[0] == 403
     assert exporter.get(path, Origin="http://203.0.113.9")[0] == 403
-    assert exporter.said().count("refused a request: The host 'evil.example'") == 1
+    assert exporter.said().count("refused a request: The host 'evil.example:9464'") == 1
 
 
 def test_clients_that_ask_slowly_or_never_read_do_not_stop_a_scrape(exporter):

@@ -10,7 +10,7 @@ from exporters.sources import Options, SourceError
 log = logging.getLogger("agentgauge")
 
 
-def folder_of(url: SplitResult, options: Options) -> Path:
+def folder_of(url: SplitResult, options: Options | None = None) -> Path:
     """Return the folder of `scheme:///path`, percent-encoding and a leading `~` resolved.
 
     Raises SourceError when it is not a folder that can be listed. One that is followed and may not be read yet is
@@ -32,7 +32,7 @@ def folder_of(url: SplitResult, options: Options) -> Path:
         raise SourceError(f"{url.geturl()}: there is no folder {folder}; check the path, or create it") from None
     except PermissionError:
         why = f"{url.geturl()}: {folder} may not be read; grant this user read permission"
-        if not options.follows:
+        if options is None or not options.follows:
             raise SourceError(why) from None
         log.warning("source=%s cannot be read yet: %s", options.name, why)
     return folder
