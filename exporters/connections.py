@@ -45,12 +45,12 @@ class _Connection(HttpToolsProtocol):
         if self.lingers:
             self.heard = time.monotonic()
             return
-        if self._head is not None:
+        super().data_received(data)
+        # Counted only while the head goes on: what it ended with may have been much of the body.
+        if self._head is not None and not self.transport.is_closing():
             self._head += len(data)
             if self._head > _HEAD_BYTES:
                 self.send_400_response("The head of the request is too long.")
-                return
-        super().data_received(data)
 
     def on_message_begin(self) -> None:
         self._head = 0

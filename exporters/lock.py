@@ -3,12 +3,13 @@
 import fcntl
 import logging
 import os
+import stat
 from pathlib import Path
 from typing import IO
 
 LOCK = "lock"
 # What the names of a state's files begin with.
-_OURS = (LOCK, "state.")
+_OURS = "state."
 # Where a lock or a sync may be answered before it is true.
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"}
 _MOUNTS = Path("/proc/self/mounts")
@@ -49,6 +50,9 @@ def lock(directory: Path) -> IO[str]:
         raise StateInUseError(
             f"{directory}: another exporter uses this state; stop it, or give this one its own --state"
         ) from None
+    except OSError as error:
+        held.close()
+        raise StateError(f"{directory}: cannot be locked: {error.strerror}; use a local disk") from None
     return held
 
 
@@ -57,13 +61,15 @@ def _keep_others_out(directory: Path) -> None:
 
     Raises StateError where that is not ours to do, and OSError.
     """
-    found = directory.stat()
-    if not found.st_mode & 0o022:
+    mode = directory.stat().st_mode
+    if not mode & 0o022:
         return
-    if found.st_uid == os.geteuid() and all(path.name.startswith(_OURS) for path in directory.iterdir()):
-        directory.chmod(0o700)
+    others = [path for path in directory.iterdir() if path.name != LOCK and not path.name.startswith(_OURS)]
+    # A folder for everybody, as /tmp is, is nobody's own, however empty it is.
+    if directory.stat().st_uid == os.geteuid() and not mode & stat.S_ISVTX and not others:
+        directory.chmod(stat.S_IMODE(mode) & ~0o022)
         log.warning("state: %s could be written by others; now only its owner may", directory)
-    elif found.st_mode & 0o002:
+    elif mode & 0o002:
         raise StateError(f"{directory}: everybody may write into it; name a folder of the state's own, or chmod o-w it")
 
 

@@ -29,7 +29,6 @@ POLL_SECONDS = 5.0
 SETTLE_SECONDS = 0.5
 # How often the budgets are held against the ledger.
 JUDGE_SECONDS = 5.0
-_NOTHING = Batch([], {})
 
 log = logging.getLogger("agentgauge")
 
@@ -220,13 +219,13 @@ class Runner:
         """Read one source on and on; no trouble with it ends this, or reaches another source."""
         generation = 0
         while not self._stop.is_set():
-            self._open()
-            with self._lock:
-                usable, current = self.committed.state is not None, self.committed.generation
-            if not usable:
-                self._stop.wait(RETRY_SECONDS)
-                continue
             try:
+                self._open()
+                with self._lock:
+                    usable, current = self.committed.state is not None, self.committed.generation
+                if not usable:
+                    self._stop.wait(RETRY_SECONDS)
+                    continue
                 if generation != current:
                     source.reader.seek(self.committed.cursors[source.name])
                     generation = current
@@ -263,12 +262,13 @@ class Runner:
             left -= waited
         source.reader.wait(left)
 
-    def _settle(self, source: Source, generation: int) -> bool:
-        """Settle what is due; return whether that could be done."""
-        settling = self.committed.counting.settling.get(source.name)
-        done = self._take(source, generation, _NOTHING, Translated([], 0, {}))
-        while done and settling is not None and settling.more:
-            done = self._take(source, generation, _NOTHING, Translated([], 0, {}))
+    def _settle(self, source: Source, generation: int, *, more: bool = False) -> bool:
+        """Settle what is due; return whether that could be done. `more` says that a backlog is still being read."""
+        settling, done = self.committed.counting.settling.get(source.name), True
+        while done:
+            done = self._take(source, generation, Batch([], {}, more=more), Translated([], 0, {}))
+            if settling is None or not settling.more:
+                break
         return done
 
     def _step(self, source: Source, generation: int) -> bool:
@@ -279,7 +279,7 @@ class Runner:
             if not self._take(source, generation, part, found, now):
                 return False
         settling = self.committed.counting.settling.get(source.name)
-        if settling is not None and settling.more and not self._settle(source, generation):
+        if settling is not None and settling.more and not self._settle(source, generation, more=batch.more):
             return False
         self.standing.warn(source, batch)
         with self._lock:

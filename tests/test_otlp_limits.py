@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from otlp_stage import JSON, PROTOBUF, arrived, body, call, connect, counted, post, receiving
@@ -174,6 +175,17 @@ def test_a_head_without_an_end_is_refused(waiting: tuple[Receiver, int]) -> None
     assert post(waiting[1], b"", method="GET").status == 405
 
 
+def test_what_comes_of_a_body_with_the_end_of_its_head_is_none_of_the_head(waiting: tuple[Receiver, int]) -> None:
+    receiver, port = waiting
+    size = 200 * 1024
+    asked = head(size)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(asked[:-2])
+        until(lambda: any(one._head for one in connected(receiver)), "the head is coming in", 10)
+        client.sendall(asked[-2:] + b"\0" * size)
+        arrived(receiver)
+
+
 def test_of_a_request_behind_another_the_head_is_bounded_too(waiting: tuple[Receiver, int]) -> None:
     receiver, port = waiting
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
@@ -281,7 +293,7 @@ def await_connections(receiver: Receiver, many: int) -> None:
     until(lambda: len(connected(receiver)) == many, f"there are {many} connections", 10)
 
 
-def connected(receiver: Receiver) -> Collection[object]:
+def connected(receiver: Receiver) -> Collection[Any]:
     return receiver._server._server.server_state.connections
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from traceback import walk_stack
 
@@ -172,6 +173,39 @@ def test_a_lock_is_handed_to_who_waits_and_not_taken_again():
         order.append("who had it")
     waiting.join(30)
     assert order == ["who waited", "who had it"]
+
+
+class Backlog(Pushed):
+    """A reader of a backlog of two batches, the first of which is more than is settled at once."""
+
+    def __init__(self) -> None:
+        whole = [run("r", trace_id=f"t{number}") for number in range(AT_ONCE + 500)]
+        super().__init__([])
+        self._batches = [[], [run("r", trace_id="last")], [run("r", trace_id="second")], whole]
+        # Whether the source was caught up, by poll.
+        self.caught_up: list[bool] = []
+        self.aggregate = Aggregate(time.time)
+
+    def poll(self) -> Batch:
+        if not self.committed.is_set():
+            self.caught_up.append("spans" in self.aggregate.caught_up)
+        batch = super().poll()
+        return Batch(batch.records, {"place": b"x"} if batch.records else {}, more=len(self._batches) > 1)
+
+
+def test_a_backlog_of_which_much_is_settled_is_not_caught_up_before_its_end(tmp_path: Path):
+    reader = Backlog()
+    # Of a slow machine: more than a span waits for passes between two looks at it.
+    clock = count(START, 2 * SETTLES)
+    source = Source("spans", reader, translated, SETTLES)
+    runner = Runner([source], tmp_path / "state", reader.aggregate, idle=3600, now=lambda: next(clock))
+    runner.start()
+    try:
+        assert reader.committed.wait(60)
+    finally:
+        runner.stop()
+    assert reader.caught_up[:3] == [False, False, False]
+    assert "spans" in reader.aggregate.caught_up
 
 
 def test_what_is_due_is_settled_some_at_once_and_all_in_the_end():

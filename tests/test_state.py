@@ -303,15 +303,28 @@ def test_directory_and_database_are_for_their_owner_only(state: State) -> None:
     assert (state.directory / "state.db").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o722, 0o1777])
+@pytest.mark.parametrize(("mode", "left"), [(0o777, 0o755), (0o775, 0o755), (0o722, 0o700), (0o2770, 0o2750)])
 @pytest.mark.parametrize("used", [False, True])
-def test_others_lose_the_right_to_write_into_a_directory_that_is_there(directory: Path, mode: int, used: bool) -> None:
+def test_others_lose_the_right_to_write_into_a_directory_that_is_there(
+    directory: Path, mode: int, left: int, used: bool
+) -> None:
     if used:
         State(directory).close()
     directory.mkdir(exist_ok=True)
     directory.chmod(mode)
     State(directory).close()
-    assert directory.stat().st_mode & 0o7777 == 0o700
+    assert directory.stat().st_mode & 0o7777 == left
+
+
+@pytest.mark.parametrize(("mode", "name"), [(0o1777, None), (0o777, "lockers.txt"), (0o777, "notes.txt")])
+def test_a_directory_for_everybody_is_refused_and_left_alone(directory: Path, mode: int, name: str | None) -> None:
+    directory.mkdir()
+    if name:
+        (directory / name).touch()
+    directory.chmod(mode)
+    with pytest.raises(StateError, match="everybody may write into it"):
+        State(directory)
+    assert directory.stat().st_mode & 0o7777 == mode
 
 
 def test_a_directory_with_other_things_in_it_into_which_everybody_may_write_is_refused_and_left_alone(

@@ -248,19 +248,24 @@ def _compose(settings: Settings, *words: str, capture: bool = False) -> subproce
 def _succeeds(command: list[str], settings: Settings) -> bool:
     try:
         return _run(command, settings, capture=True, seconds=15).returncode == 0
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except (StackError, subprocess.TimeoutExpired):
         return False
 
 
 def _run(
     command: list[str], settings: Settings, *, capture: bool, seconds: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        env=_environment(settings),
-        stdin=subprocess.DEVNULL,
-        capture_output=capture,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            command,
+            env=_environment(settings),
+            stdin=subprocess.DEVNULL,
+            capture_output=capture,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise StackError(
+            "docker is not on the PATH: install Docker, or start processes (AGENTGAUGE_STACK=processes)."
+        ) from None

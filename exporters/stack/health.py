@@ -5,6 +5,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from urllib.parse import quote
 
 
@@ -21,16 +22,25 @@ def trouble(url: str) -> str:
     end = time.monotonic() + _NEXT_ATTEMPT
     while True:
         try:
-            with _OPENER.open(url, timeout=2):
-                return ""
-        except urllib.error.HTTPError as error:
-            with error:
-                why = "; ".join(error.read(_LONGEST_REASON).decode("utf-8", "replace").splitlines())
-        except (OSError, ValueError):
+            why = _reason(url)
+        except (OSError, ValueError, HTTPException):
             why = "does not answer"
+        if not why:
+            return ""
         if time.monotonic() > end:
             return why
         time.sleep(0.2)  # it announces nothing
+
+
+def _reason(url: str) -> str:
+    """Return what `url` answers with another status than 200; nothing for that."""
+    try:
+        with _OPENER.open(url, timeout=2):
+            return ""
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read(_LONGEST_REASON).decode("utf-8", "replace")
+        return "; ".join(text.splitlines()) or f"HTTP {error.code}"
 
 
 def wait(urls: Mapping[str, str], *, patience: float, dead: Callable[[], str | None]) -> str | None:
@@ -86,5 +96,5 @@ def _body(url: str) -> bytes | None:
     try:
         with _OPENER.open(url, timeout=2) as answer:
             return bytes(answer.read()) if answer.status == 200 else None
-    except (OSError, ValueError, urllib.error.URLError):
+    except (OSError, ValueError, HTTPException):
         return None

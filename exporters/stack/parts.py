@@ -22,6 +22,8 @@ PROMETHEUS_FLAGS = (
 _OUTSIDE = tuple(
     name for scheme in ("HTTP", "HTTPS", "ALL", "NO") for name in (f"{scheme}_PROXY", f"{scheme.lower()}_proxy")
 )
+# What Go's runtime is told, and nothing else that begins so: a key of Google's is no business of theirs.
+_GO = ("GOMAXPROCS", "GOMEMLIMIT", "GOGC", "GODEBUG", "GOTRACEBACK")
 # A test holds that these are what docker-compose.yml passes to the exporter.
 EXPORTER_NEEDS = (
     *("TRACE_SOURCES", "LANGFUSE_*", "PG*", "AGENTGAUGE_OTLP_TOKEN", "AGENTGAUGE_HOSTS", "AGENTGAUGE_ZONE"),
@@ -34,7 +36,7 @@ _PORTAL_NEEDS = (
 )
 _GRAFANA_NEEDS = (
     *("GF_*", "PROMETHEUS_URL", "DASHBOARDS_PATH", "AGENTGAUGE_NOTIFY", "AGENTGAUGE_ROOT_URL"),
-    *("SLACK_*", "ALERT_*", "SMTP_*", "GO*", *_OUTSIDE),
+    *("SLACK_*", "ALERT_*", "SMTP_*", *_GO, *_OUTSIDE),
 )
 
 # The exporter's name in Docker Compose. Used as processes too, so that a series keeps its labels when the port changes.
@@ -94,7 +96,7 @@ def parts(settings: Settings) -> list[Part]:
                 *access.options(settings),
                 *PROMETHEUS_FLAGS,
             ),
-            needs=("GO*",),
+            needs=_GO,
         ),
         Part(
             name="exporter",
@@ -132,7 +134,7 @@ def parts(settings: Settings) -> list[Part]:
                 backend="ALERTMANAGER_BACKEND_PORT",
                 health="/-/ready",
                 command=command,
-                needs=("GO*", *_OUTSIDE),
+                needs=(*_GO, *_OUTSIDE),
             ),
         )
     found.append(_guard(settings, [part for part in found if part.backend]))

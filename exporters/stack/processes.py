@@ -52,11 +52,11 @@ def up(settings: Settings) -> int:
     # Again: writing the past takes its time.
     ports.require(settings, needed)
     remember(settings)
-    environments.write(settings, running, env)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(_configuration(settings))]
-    subprocess.run(command, env=environments.select(env), cwd=settings.home, check=True)
-    _until(lambda: is_running(settings), seconds=15)
     try:
+        environments.write(settings, running, env)
+        subprocess.run(command, env=environments.select(env), cwd=settings.home, check=True)
+        _until(lambda: is_running(settings), seconds=15)
         urls = {part.name: _health(settings, part) for part in running if part.port}
         failed = health.wait(urls, patience=settings.patience, dead=lambda: _given_up(settings))
         # What answered may be another's, who was quicker to take the port.

@@ -178,6 +178,8 @@ def recall(settings: Settings) -> Settings:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read."""
     with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as file:
+        # Also one that was there, and that somebody has copied or restored for all to read.
+        os.fchmod(file.fileno(), 0o600)
         file.write(text)
 
 
