@@ -2,7 +2,6 @@
 
 import gzip
 import logging
-import os
 import signal
 import socket
 import sys
@@ -18,7 +17,7 @@ from starlette.routing import Route
 
 from exporters import __version__
 from exporters.beginning import NOT_YET, Beginning
-from exporters.connections import IDLE_SECONDS, Connections
+from exporters.connections import IDLE_SECONDS, Connections, bind
 from exporters.exposition import OPENMETRICS, negotiate
 from exporters.hosts import HostGuard, Hosts
 from exporters.runner import Runner
@@ -162,18 +161,9 @@ def listen(address: str) -> socket.socket:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise OSError(f"--listen {address}: should be HOST:PORT, such as 127.0.0.1:9464")
     try:
-        bound = socket.create_server((host.strip("[]"), int(port)), family=_family(host), backlog=128)
-    except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None) or 0
-        why = os.strerror(number) if number > 0 else "there is no such address"
-        raise OSError(f"--listen {address}: {why}; choose another address or port") from None
-    # Connections take it over: else a page's second piece waits until the first is acknowledged, up to 40 ms.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return bound
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+        return bind(host.strip("[]"), int(port))
+    except OSError as error:
+        raise OSError(f"--listen {address}: {error}; choose another address or port") from None
 
 
 def serve(begin: Callable[[], Runner], bound: socket.socket, hosts: Hosts) -> None:

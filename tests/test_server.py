@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from serving import OPENMETRICS, Serving, serving, until, url_of
 
 from exporters.server import listen
-from exporters.sources.otlp.opening import bind
+from exporters.sources.otlp import opening
 
 OK = {"status": "success"}
 CANARY = "canary-4b1d-do-not-tell"
@@ -185,7 +185,9 @@ def test_two_hundred_idle_connections_do_not_stop_a_scrape(exporter):
 
 
 @pytest.mark.parametrize(
-    "bind", [lambda: listen("127.0.0.1:0"), lambda: bind(urlsplit("otlp://127.0.0.1:0"))], ids=["page", "otlp"]
+    "bind",
+    [lambda: listen("127.0.0.1:0"), lambda: opening.listen(urlsplit("otlp://127.0.0.1:0"))],
+    ids=["page", "otlp"],
 )
 def test_a_connection_does_not_wait_for_its_first_piece_to_be_acknowledged(bind):
     """With Nagle's algorithm every answer on a connection that stays open took 44 ms."""

@@ -18,7 +18,7 @@ MANY = 256
 DEEPEST = 8
 
 
-def attributes_of(data: bytes, at: int, end: int, wanted: int, into: dict[str, Any], room: Iterator[None]) -> None:  # noqa: PLR0917
+def attributes_of(data: bytes, at: int, end: int, wanted: int, into: dict[str, Any], room: Iterator[None]) -> None:  # noqa: PLR0917 -- by their names they would take longer
     """Add the attributes of a message that holds them in the field with this tag."""
     for tag, begin, stop in fields(data, at, end, room):
         if tag == wanted and len(into) < MANY:

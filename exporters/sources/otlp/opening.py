@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult
 
+from exporters.connections import bind
 from exporters.hosts import SERVICE, hosts_of
 from exporters.sources import Options, Source, SourceError, Translated
 from exporters.sources.otlp.body import Body
@@ -37,7 +38,7 @@ def open_receiver(url: SplitResult, options: Options) -> Source:
     if url.path.strip("/") or "@" in url.netloc:
         raise SourceError(f"{url.scheme}://...: should be an address and a port, as in otlp://127.0.0.1:{PORT}")
     settles, token = settles_of(url, options), _token(url, options)
-    bound = bind(url)
+    bound = listen(url)
     host, port = bound.getsockname()[:2]
     log.info("source=%s receives on http://%s:%s/v1/traces", options.name, f"[{host}]" if ":" in host else host, port)
     if not token and not ip_address(host.partition("%")[0]).is_loopback:
@@ -73,18 +74,13 @@ def _token(url: SplitResult, options: Options) -> bytes:
     return token.encode()
 
 
-def bind(url: SplitResult) -> socket.socket:
+def listen(url: SplitResult) -> socket.socket:
     """Bind the address of a URL. Raises SourceError with one line that says how to mend it."""
     try:
         host, port = url.hostname or "127.0.0.1", PORT if url.port is None else url.port
     except ValueError as error:
         raise SourceError(f"{url.geturl()}: {error}; check the port") from None
     try:
-        bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None) or 0
-        why = os.strerror(number) if number > 0 else "there is no such address"
-        raise SourceError(f"{url.geturl()}: {why}; choose another address or port") from None
-    # Connections take it over: else an answer's second piece waits until the first is acknowledged, up to 40 ms.
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return bound
+        return bind(host, port)
+    except OSError as error:
+        raise SourceError(f"{url.geturl()}: {error}; choose another address or port") from None
